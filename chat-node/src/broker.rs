@@ -1,0 +1,131 @@
+//! The only door to other nodes and to history.
+//!
+//! publish -> broker accepts it, gives it an offset -> [`Feed::deliver`] on every node that opened the room
+//!
+//! A broker knows rooms and publications; it knows neither sessions nor wire formats.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::ids::{RoomName, SessionId, UserId};
+
+pub mod memory;
+
+#[cfg(test)]
+mod contract;
+
+/// What a client or a backend asks to have published.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Compact JSON: one line, no whitespace between tokens.
+    pub data: Bytes,
+    /// Absent when the server itself speaks.
+    pub author: Option<Author>,
+}
+
+/// Who published, as readers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    pub user: UserId,
+    pub client: SessionId,
+}
+
+/// What the broker accepted: a message with its place in the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Strictly increasing within a room and epoch; may have holes; never 0.
+    pub offset: u64,
+    pub data: Bytes,
+    pub author: Option<Author>,
+}
+
+/// A place in a room's history. Offset 0 means before the first publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub offset: u64,
+    /// The incarnation that offsets belong to; offsets of different epochs cannot be compared.
+    pub epoch: Epoch,
+}
+
+pub type Epoch = Arc<str>;
+
+/// The answer to [`Broker::join`]: the cut between what was read and what the feed brings.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Everything up to here has been read or was known; everything after it comes by the feed.
+    pub position: Position,
+    /// Whether `publications` is exactly what was missed. False without a resume position.
+    pub recovered: bool,
+    /// What was missed, ascending, each offset once; empty unless `recovered`.
+    pub publications: Vec<Arc<Publication>>,
+}
+
+/// Which part of a room's history is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryQuery {
+    /// Exclusive start; an empty epoch matches any. `None` means from the end that `reverse` names.
+    pub since: Option<Position>,
+    /// At most so many publications; 0 asks for the position alone.
+    pub limit: usize,
+    /// Stop before the page's data exceeds this many bytes; at least one publication is returned.
+    pub max_bytes: usize,
+    /// Newest first.
+    pub reverse: bool,
+}
+
+/// One page of history and where the room's end is.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    pub position: Position,
+    pub publications: Vec<Arc<Publication>>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+pub enum Error {
+    /// The message may be stored or not; a retry may store it twice.
+    #[error("the broker is unreachable")]
+    Unreachable,
+    /// The position belongs to another incarnation of the room.
+    #[error("the position is of another epoch")]
+    ForeignEpoch,
+}
+
+/// An answer that may take time. The embedded broker's are ready at once.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Where a broker delivers the live publications of the rooms that are open on this node.
+pub trait Feed: Send + Sync {
+    /// Takes the next publication of `room`: called in the room's order, one call at a time for a room,
+    /// possibly under the broker's lock, so it must neither block nor call the broker.
+    fn deliver(&self, room: &RoomName, publication: &Arc<Publication>);
+}
+
+/// Keeps rooms' publications in order and hands them to every node that wants them.
+///
+/// Guarantees (checked by `contract.rs`, for every implementation):
+/// - An acknowledged publication is delivered to the feed exactly once, in offset order.
+/// - `join` fixes a cut: publications up to `Joined::position` are in the answer or were asked not to be;
+///   all later ones reach the feed of a node where the room was open before `join` was called. The feed may
+///   also bring some that are not later: the receiver drops those by offset.
+/// - `recovered` is true only if nothing that was published after the resume position is missing.
+pub trait Broker: Send + Sync {
+    /// Publishes `message` to `room` and returns its position once it is kept.
+    fn publish(&self, room: &RoomName, message: Message) -> Answer<Position>;
+
+    /// Starts the live feed of `room` on this node. Calls are not counted: the registry opens once.
+    fn open(&self, room: &RoomName);
+
+    /// Ends the live feed of `room` on this node.
+    fn close(&self, room: &RoomName);
+
+    /// Reads what was missed since `resume` and fixes the point after which the feed goes on.
+    fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined>;
+
+    /// Reads a page of history.
+    ///
+    /// Errors: `ForeignEpoch` if `since` names another incarnation. An offset from the future gives an empty page.
+    fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage>;
+}
