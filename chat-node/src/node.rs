@@ -1,0 +1,235 @@
+//! One chat node: its parts, the order in which they start, and how they stop.
+
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::broker::Broker;
+use crate::broker::memory::{self, Memory};
+use crate::config::Config;
+use crate::ids::RoomName;
+use crate::metrics::Metrics;
+use crate::rate::{Rate, RoomRates};
+use crate::room::registry::{Registry, WorkerIndex};
+use crate::worker::{self, Event, Inbox};
+use crate::{drain, http};
+
+/// What all parts of a node share.
+pub struct Shared {
+    pub config: Config,
+    pub metrics: Metrics,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) room_rates: RoomRates,
+    pub(crate) sessions: AtomicUsize,
+    connects: Mutex<Rate>,
+    started: Instant,
+}
+
+impl Shared {
+    /// Time since the node's start: the clock of deadlines and rates.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn allow_connect(&self) -> bool {
+        let mut connects = self.connects.lock().expect("no panic holds this lock");
+        connects.allow(self.now(), self.config.limits.connects_per_second)
+    }
+
+    /// A worker's first member of `room` is about to join: the feed must reach the worker before that.
+    pub(crate) fn enter(&self, worker: WorkerIndex, room: &RoomName) {
+        self.registry.enter(worker, room);
+        self.broker.open(room);
+    }
+
+    /// A worker's last member has left `room`.
+    pub(crate) fn leave(&self, worker: WorkerIndex, room: &RoomName) {
+        self.broker.close(room);
+        self.registry.leave(worker, room);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address} for {what}; choose another address with {flag}")]
+    Listen {
+        what: &'static str,
+        flag: &'static str,
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to register the metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("failed to start a worker thread")]
+    Worker(#[source] io::Error),
+    #[error("failed to start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("only {limit} file descriptors allowed, at least {needed} needed; raise `ulimit -n`")]
+    FileDescriptors { limit: u64, needed: u64 },
+}
+
+/// A node that listens and is ready to run.
+pub struct Node {
+    shared: Arc<Shared>,
+    memory: Arc<Memory>,
+    inboxes: Vec<Inbox>,
+    threads: Vec<JoinHandle<()>>,
+    clients: TcpListener,
+    admin: TcpListener,
+}
+
+impl Node {
+    /// Opens the ports and starts the workers. Nothing is accepted before `run`.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        raise_file_descriptors(config.limits.connections)?;
+        let clients = listen(config.listening.listen, "clients", "--listen")?;
+        let admin = listen(config.listening.admin_listen, "the admin port", "--admin-listen")?;
+        let registry = Arc::new(Registry::default());
+        let memory = Arc::new(Memory::new(
+            memory::Limits {
+                max_messages_per_room: config.history.max_messages,
+                max_bytes_per_room: config.history.max_bytes,
+                max_age: config.history.max_age,
+                max_total_bytes: config.history.max_total_bytes,
+            },
+            registry.clone(),
+        ));
+        let shared = Arc::new(Shared {
+            metrics: Metrics::new(config.limits.connections)?,
+            broker: memory.clone(),
+            registry: registry.clone(),
+            room_rates: RoomRates::default(),
+            sessions: AtomicUsize::new(0),
+            connects: Mutex::default(),
+            started: Instant::now(),
+            config,
+        });
+        let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
+        for index in 0..shared.config.listening.workers {
+            let (inbox, thread) =
+                worker::start(index as WorkerIndex, shared.clone()).map_err(Error::Worker)?;
+            inboxes.push(inbox);
+            threads.push(thread);
+        }
+        registry.connect(inboxes.clone());
+        Ok(Self {
+            shared,
+            memory,
+            inboxes,
+            threads,
+            clients,
+            admin,
+        })
+    }
+
+    /// Where clients connect: with the port that was chosen if 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.clients.local_addr()
+    }
+
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown` is ready, then drains.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let clients = tokio::net::TcpListener::from_std(self.clients).map_err(Error::Runtime)?;
+        let admin = tokio::net::TcpListener::from_std(self.admin).map_err(Error::Runtime)?;
+        let (stop, stopped) = watch::channel(false);
+        let shared = &self.shared;
+        let front = http::clients(shared.clone(), self.inboxes.clone());
+        let timeout = &shared.config.limits;
+        tokio::spawn(http::serve(clients, front, http::Heads::of(timeout), stopped.clone()));
+        let admin_front = http::admin::router(shared.clone(), self.inboxes.clone());
+        tokio::spawn(http::serve(admin, admin_front, http::Heads::of(timeout), stopped));
+        let sweeper = tokio::spawn(sweep(self.memory, shared.clone()));
+        shutdown.await;
+        let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
+            let seconds = if io::stdin().is_terminal() { 0 } else { 5 };
+            Duration::from_secs(seconds)
+        });
+        drain::drain(shared, &self.inboxes, accept, || stop.send_replace(true)).await;
+        sweeper.abort();
+        for inbox in &self.inboxes {
+            inbox.send(Event::Stop);
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drops expired history of quiet rooms, and shows what the history takes.
+async fn sweep(memory: Arc<Memory>, shared: Arc<Shared>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        memory.sweep();
+        let usage = memory.usage();
+        let metrics = &shared.metrics;
+        metrics.history_rooms.set(usage.rooms as i64);
+        metrics.history_publications.set(usage.publications as i64);
+        metrics.history_bytes.set(usage.bytes as i64);
+        let evicted = metrics.history_evicted_rooms.get();
+        metrics.history_evicted_rooms.inc_by(usage.evicted_rooms_total.saturating_sub(evicted));
+        metrics.rooms.set(shared.registry.rooms() as i64);
+        metrics.sessions.set(shared.sessions.load(Relaxed) as i64);
+    }
+}
+
+fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<TcpListener, Error> {
+    let open = || {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        // A restarted node takes its port back from connections that linger.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| Error::Listen {
+        what,
+        flag,
+        address,
+        source,
+    })
+}
+
+/// Connections that may wait to be accepted: after a restart all clients come at once.
+const BACKLOG: i32 = 4096;
+
+/// File descriptors beside those of clients: listeners, logs, pollers.
+const SPARE_FILE_DESCRIPTORS: u64 = 64;
+
+/// Allows this process as many open files as the system lets it have.
+fn raise_file_descriptors(connections: usize) -> Result<(), Error> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to raise the limit of file descriptors");
+        rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft)
+    });
+    if limit < SPARE_FILE_DESCRIPTORS * 2 {
+        return Err(Error::FileDescriptors {
+            limit,
+            needed: SPARE_FILE_DESCRIPTORS * 2,
+        });
+    }
+    let usable = limit - SPARE_FILE_DESCRIPTORS;
+    if usable < connections as u64 {
+        tracing::warn!(
+            "the system allows {limit} file descriptors, enough for {usable} connections and not for the \
+             {connections} of --connections; raise `ulimit -n` or lower the limit"
+        );
+    }
+    Ok(())
+}

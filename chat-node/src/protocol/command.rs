@@ -1,0 +1,387 @@
+//! Commands as clients send them: text -> [`Command`]s, borrowed from the text.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::StreamDeserializer;
+use serde_json::de::StrRead;
+use serde_json::value::RawValue;
+
+/// One command. `id` is 0 where the client wants no reply.
+#[derive(Debug)]
+pub struct Command<'a> {
+    pub id: u32,
+    pub request: Request<'a>,
+    /// The command's own bytes on the wire.
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+pub enum Request<'a> {
+    Connect(Connect<'a>),
+    Subscribe(Subscribe<'a>),
+    Unsubscribe(InChannel<'a>),
+    Publish(Publish<'a>),
+    History(History<'a>),
+    Presence,
+    PresenceStats,
+    Ping,
+    Send,
+    Rpc,
+    Refresh,
+    SubRefresh,
+    /// The empty object: the answer to the server's ping.
+    Pong,
+    /// An id and nothing this node knows.
+    Unknown,
+}
+
+impl Request<'_> {
+    /// The method's name, as metrics and error texts call it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::Publish(_) => "publish",
+            Self::History(_) => "history",
+            Self::Presence => "presence",
+            Self::PresenceStats => "presence_stats",
+            Self::Ping => "ping",
+            Self::Send => "send",
+            Self::Rpc => "rpc",
+            Self::Refresh => "refresh",
+            Self::SubRefresh => "sub_refresh",
+            Self::Pong => "pong",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct Connect<'a> {
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct Subscribe<'a> {
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+    #[serde(default)]
+    pub recover: bool,
+    #[serde(default)]
+    pub offset: Offset,
+    #[serde(borrow, default)]
+    pub epoch: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct InChannel<'a> {
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct Publish<'a> {
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+    /// Any JSON. A missing `data` is an error, `null` is data.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub data: Option<&'a RawValue>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct History<'a> {
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+    #[serde(borrow, default)]
+    pub since: Option<Object<Since<'a>>>,
+    /// 0 asks for the position alone, a negative number for as many as one page holds.
+    #[serde(default)]
+    pub limit: i32,
+    #[serde(default)]
+    pub reverse: bool,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct Since<'a> {
+    #[serde(default)]
+    pub offset: Offset,
+    #[serde(borrow, default)]
+    pub epoch: Text<'a>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// A string that is decoded only when used, so that one bad name fails its command and not its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text<'a>(Option<&'a RawValue>);
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a valid string (a lone surrogate escape?)")]
+pub struct BadText;
+
+impl<'a> Text<'a> {
+    /// The text; empty if the field was absent or null.
+    pub fn decode(self) -> Result<Cow<'a, str>, BadText> {
+        #[derive(serde::Deserialize)]
+        struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+        match self.0 {
+            None => Ok(Cow::Borrowed("")),
+            Some(raw) => serde_json::from_str::<Borrowed<'a>>(raw.get())
+                .map(|text| text.0)
+                .map_err(|_| BadText),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        match raw.get().as_bytes().first() {
+            Some(b'"') => Ok(Self(Some(raw))),
+            Some(b'n') => Ok(Self(None)),
+            _ => Err(de::Error::custom("expected a string")),
+        }
+    }
+}
+
+/// An unsigned number, or its decimal digits in a string, as some SDKs send it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offset(pub u64);
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Offset;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an unsigned offset")
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Offset, E> {
+                Ok(Offset(number))
+            }
+            fn visit_str<E: de::Error>(self, digits: &str) -> Result<Offset, E> {
+                digits.parse().map(Offset).map_err(E::custom)
+            }
+            fn visit_unit<E>(self) -> Result<Offset, E> {
+                Ok(Offset(0))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A JSON object and nothing else: serde's structs would take an array too.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(OnlyMap(PhantomData))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Command<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneMethod;
+        impl<'de> Visitor<'de> for OneMethod {
+            type Value = Command<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a command object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Command<'de>, A::Error> {
+                read_command(map)
+            }
+        }
+        deserializer.deserialize_map(OneMethod)
+    }
+}
+
+fn read_command<'de, A: MapAccess<'de>>(mut map: A) -> Result<Command<'de>, A::Error> {
+    let mut id = None;
+    let mut method = None;
+    let mut unknown = false;
+    while let Some(Key(key)) = map.next_key()? {
+        let found = match key.as_ref() {
+            "id" => {
+                id = map.next_value()?;
+                continue;
+            }
+            "connect" => of(&mut map, Request::Connect)?,
+            "subscribe" => of(&mut map, Request::Subscribe)?,
+            "unsubscribe" => of(&mut map, Request::Unsubscribe)?,
+            "publish" => of(&mut map, Request::Publish)?,
+            "history" => of(&mut map, Request::History)?,
+            "presence" => of(&mut map, |Anything {}| Request::Presence)?,
+            "presence_stats" => of(&mut map, |Anything {}| Request::PresenceStats)?,
+            "ping" => of(&mut map, |Anything {}| Request::Ping)?,
+            "send" => of(&mut map, |Anything {}| Request::Send)?,
+            "rpc" => of(&mut map, |Anything {}| Request::Rpc)?,
+            "refresh" => of(&mut map, |Anything {}| Request::Refresh)?,
+            "sub_refresh" => of(&mut map, |Anything {}| Request::SubRefresh)?,
+            _ => {
+                map.next_value::<de::IgnoredAny>()?;
+                unknown = true;
+                continue;
+            }
+        };
+        if found.is_some() && std::mem::replace(&mut method, found).is_some() {
+            return Err(de::Error::custom("more than one method in a command"));
+        }
+    }
+    let request = match method {
+        Some(request) => request,
+        None if id.is_none() && !unknown => Request::Pong,
+        None => Request::Unknown,
+    };
+    Ok(Command {
+        id: id.unwrap_or(0),
+        request,
+        bytes: 0,
+    })
+}
+
+/// Reads one method's parameters; `null` counts as absent.
+fn of<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    map: &mut A,
+    request: impl FnOnce(T) -> Request<'de>,
+) -> Result<Option<Request<'de>>, A::Error> {
+    let parameters = map.next_value::<Option<Object<T>>>()?;
+    Ok(parameters.map(|object| request(object.0)))
+}
+
+/// Parameters that are not looked at (yet), but must be an object.
+#[derive(Debug, serde::Deserialize)]
+struct Anything {}
+
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The commands of one frame's text, in order.
+pub struct Commands<'a> {
+    text: &'a str,
+    stream: StreamDeserializer<'a, StrRead<'a>, Command<'a>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected command objects in JSON, {0}")]
+pub struct BadCommand(serde_json::Error);
+
+impl<'a> Commands<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            stream: serde_json::Deserializer::from_str(text).into_iter(),
+        }
+    }
+
+    /// What has not been read yet.
+    pub fn rest(&self) -> &'a str {
+        &self.text[self.stream.byte_offset()..]
+    }
+}
+
+impl<'a> Iterator for Commands<'a> {
+    type Item = Result<Command<'a>, BadCommand>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let before = self.stream.byte_offset();
+        let command = self.stream.next()?.map_err(BadCommand);
+        Some(command.map(|command| Command {
+            bytes: self.stream.byte_offset() - before,
+            ..command
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Command<'_> {
+        let mut commands = Commands::new(text);
+        let command = commands.next().unwrap().unwrap();
+        assert!(commands.next().is_none());
+        command
+    }
+
+    #[test]
+    fn commands_are_read_as_sdks_send_them() {
+        let text = concat!(
+            r#"{"connect":{"name":"js"},"id":3}"#,
+            "\n",
+            r#"{"subscribe":{"channel":"room","flag":1,"recover":true,"offset":33,"epoch":"ep"},"id":4}"#
+        );
+        let mut commands = Commands::new(text);
+        assert!(matches!(commands.next(), Some(Ok(Command { id: 3, request: Request::Connect(_), .. }))));
+        let Some(Ok(Command { id: 4, request: Request::Subscribe(subscribe), .. })) = commands.next() else {
+            panic!("no subscribe");
+        };
+        assert_eq!(subscribe.channel.decode().unwrap(), "room");
+        assert!(subscribe.recover && subscribe.offset == Offset(33));
+        assert!(commands.next().is_none());
+    }
+
+    #[test]
+    fn an_empty_object_is_a_pong_and_an_id_alone_is_unknown() {
+        assert!(matches!(one("{}").request, Request::Pong));
+        assert!(matches!(one(r#"{"id":5}"#).request, Request::Unknown));
+        assert!(matches!(one(r#"{"id":5,"dance":{}}"#).request, Request::Unknown));
+        assert!(matches!(one(r#"{"dance":{}}"#).request, Request::Unknown));
+    }
+
+    #[test]
+    fn offsets_may_be_decimal_strings() {
+        let text = r#"{"id":1,"history":{"channel":"r","since":{"offset":"1700000000001"},"limit":-1}}"#;
+        let Request::History(history) = one(text).request else { panic!() };
+        assert_eq!(history.since.unwrap().0.offset, Offset(1_700_000_000_001));
+        assert_eq!(history.limit, -1);
+    }
+
+    #[test]
+    fn a_lone_surrogate_spoils_its_name_and_not_the_frame() {
+        let Request::Subscribe(subscribe) = one(r#"{"id":1,"subscribe":{"channel":"a\ud800"}}"#).request else {
+            panic!()
+        };
+        assert_eq!(subscribe.channel.decode(), Err(BadText));
+    }
+
+    #[test]
+    fn data_may_be_null_but_not_absent() {
+        let data = |text| {
+            let Request::Publish(publish) = one(text).request else { panic!() };
+            publish.data.map(RawValue::get)
+        };
+        assert_eq!(data(r#"{"id":1,"publish":{"channel":"r","data":null}}"#), Some("null"));
+        assert_eq!(data(r#"{"id":1,"publish":{"channel":"r"}}"#), None);
+    }
+
+    #[test]
+    fn what_is_not_a_command_object_is_refused() {
+        for text in [
+            "hello", "42", "[]", r#""x""#, r#"{"id":"1","ping":{}}"#, r#"{"id":1,"ping":[]}"#,
+            r#"{"id":1,"subscribe":"room"}"#, r#"{"id":1,"subscribe":{"channel":5}}"#, r#"{"id":-1,"ping":{}}"#,
+            r#"{"id":1,"ping":{},"send":{}}"#, r#"{"id":1,"ping":{}"#, r#"{"id":4294967296,"ping":{}}"#,
+            r#"{"id":1,"subscribe":{"channel":"r","offset":-1}}"#,
+        ] {
+            assert!(Commands::new(text).next().unwrap().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Makes a client's JSON safe to hand to every reader: one line, and nothing that some reader's parser chokes on.
+//!
+//! A raw newline would break the line protocol; deep nesting and endless numbers make common parsers throw;
+//! half of a surrogate pair is no Unicode text at all. What is refused or mended here reaches nobody.
+
+use bytes::Bytes;
+
+/// Nesting deeper than this is refused: Python's parser gives up near 1,000.
+const MAX_DEPTH: usize = 128;
+/// A number with more digits than this is refused: Python's parser gives up at 4,300.
+const MAX_NUMBER_BYTES: usize = 1_000;
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unfit {
+    #[error("data is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("data has a number of more than {MAX_NUMBER_BYTES} characters")]
+    NumberTooLong,
+}
+
+/// Removes whitespace between tokens and replaces lone surrogate escapes by U+FFFD.
+///
+/// `json` must be one valid JSON value, as `RawValue` guarantees.
+pub fn compact(json: &str) -> Result<Bytes, Unfit> {
+    let bytes = json.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut depth = 0;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => at += 1,
+            b'"' => at = copy_string(bytes, at, &mut out),
+            b'-' | b'0'..=b'9' => {
+                let length = bytes[at..]
+                    .iter()
+                    .take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+                    .count();
+                if length > MAX_NUMBER_BYTES {
+                    return Err(Unfit::NumberTooLong);
+                }
+                out.extend_from_slice(&bytes[at..at + length]);
+                at += length;
+            }
+            _ => {
+                match byte {
+                    b'[' | b'{' => depth += 1,
+                    b']' | b'}' => depth -= 1,
+                    _ => {}
+                }
+                if depth > MAX_DEPTH {
+                    return Err(Unfit::TooDeep);
+                }
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Ok(out.into())
+}
+
+/// Copies the string that starts at `from` and returns the index after its closing quote.
+fn copy_string(bytes: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
+    let mut at = from + 1;
+    let mut copied = from;
+    loop {
+        match bytes[at] {
+            b'"' => {
+                at += 1;
+                break;
+            }
+            b'\\' => match surrogate(bytes, at) {
+                Some(0xD800..=0xDBFF)
+                    if matches!(surrogate(bytes, at + 6), Some(0xDC00..=0xDFFF)) =>
+                {
+                    at += 12;
+                }
+                Some(_) => {
+                    out.extend_from_slice(&bytes[copied..at]);
+                    out.extend_from_slice(b"\\ufffd");
+                    at += 6;
+                    copied = at;
+                }
+                None => at += 2,
+            },
+            _ => at += 1,
+        }
+    }
+    out.extend_from_slice(&bytes[copied..at]);
+    at
+}
+
+/// The code unit of a `\uD8xx`..`\uDFxx` escape at `at`, if one stands there.
+fn surrogate(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?;
+    if !escape.starts_with(b"\\u") {
+        return None;
+    }
+    let unit = u16::from_str_radix(std::str::from_utf8(&escape[2..]).ok()?, 16).ok()?;
+    (0xD800..=0xDFFF).contains(&unit).then_some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn compacted(json: &str) -> String {
+        String::from_utf8(compact(json).unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn whitespace_goes_outside_of_strings_only() {
+        assert_eq!(
+            compacted("{ \"a b\" :\n[ 1 ,\t-2.5e+3, \"\\\" \\\\\" ]\r\n}"),
+            "{\"a b\":[1,-2.5e+3,\"\\\" \\\\\"]}"
+        );
+        assert_eq!(compacted(" null "), "null");
+    }
+
+    #[test]
+    fn lone_surrogates_are_replaced_and_pairs_kept() {
+        assert_eq!(compacted(r#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
+        assert_eq!(compacted(r#""a\ud83d""#), r#""a\ufffd""#);
+        assert_eq!(compacted(r#""\ude00b""#), r#""\ufffdb""#);
+        assert_eq!(compacted(r#""\ud83d\ud83d\ude00""#), r#""\ufffd\ud83d\ude00""#);
+        assert_eq!(compacted(r#""\\ud83d""#), r#""\\ud83d""#);
+    }
+
+    #[test]
+    fn what_breaks_readers_is_refused() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(compact(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(compact(&nested(MAX_DEPTH + 1)), Err(Unfit::TooDeep));
+        assert!(compact(&"1".repeat(MAX_NUMBER_BYTES)).is_ok());
+        assert_eq!(compact(&"1".repeat(MAX_NUMBER_BYTES + 1)), Err(Unfit::NumberTooLong));
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_value_stays_the_same_on_one_line(value in any_json()) {
+            let compact = compacted(&serde_json::to_string_pretty(&value).unwrap());
+            prop_assert!(!compact.contains('\n'));
+            prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&compact).unwrap(), &value);
+            prop_assert_eq!(compact, serde_json::to_string(&value).unwrap());
+        }
+    }
+}

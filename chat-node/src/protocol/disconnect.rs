@@ -1,0 +1,75 @@
+//! Why the node closes a session: the table of close codes.
+//!
+//! 3000-3499: SDKs reconnect. 3500-3999: terminal. A reason is never empty and never valid JSON, because SDKs
+//! read an empty reason as "reconnect" and JSON as advice.
+
+use std::borrow::Cow;
+
+/// A close frame's code and reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseReason {
+    pub code: u16,
+    pub reason: Cow<'static, str>,
+}
+
+impl CloseReason {
+    const fn of(code: u16, reason: &'static str) -> Self {
+        Self {
+            code,
+            reason: Cow::Borrowed(reason),
+        }
+    }
+
+    /// The client's own close frame, answered in kind.
+    pub const NORMAL: Self = Self::of(1000, "closed by the client");
+    pub const CONNECTION_CLOSED: Self = Self::of(3000, "connection closed");
+    pub const SHUTDOWN: Self = Self::of(3001, "shutdown");
+    pub const SLOW: Self = Self::of(3008, "slow");
+    pub const NO_PONG: Self = Self::of(3012, "no pong");
+    pub const INVALID_TOKEN: Self = Self::of(
+        3500,
+        "invalid token: this node has no keys to check tokens with",
+    );
+    pub const STALE: Self = Self::of(3502, "stale: no connect command in time");
+
+    /// The client broke the protocol and would do so again: terminal.
+    pub fn bad_request(detail: impl AsRef<str>) -> Self {
+        Self::with_detail(3501, "bad request", detail.as_ref())
+    }
+
+    /// A frame that breaks RFC 6455 or a limit on frames.
+    pub fn violation(code: u16, detail: impl AsRef<str>) -> Self {
+        Self::with_detail(code, "protocol error", detail.as_ref())
+    }
+
+    fn with_detail(code: u16, text: &str, detail: &str) -> Self {
+        Self {
+            code,
+            reason: format!("{text}: {detail}").into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_reason_is_empty_or_json() {
+        for reason in [
+            CloseReason::NORMAL,
+            CloseReason::CONNECTION_CLOSED,
+            CloseReason::SHUTDOWN,
+            CloseReason::SLOW,
+            CloseReason::NO_PONG,
+            CloseReason::INVALID_TOKEN,
+            CloseReason::STALE,
+            CloseReason::bad_request("42"),
+            CloseReason::violation(1002, "{}"),
+        ] {
+            let text = reason.reason.as_ref();
+            assert!(!text.is_empty() && text.len() <= 123, "{text}");
+            assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Replies: what answers a command, written straight into the frame's payload.
+
+use std::sync::Arc;
+
+use crate::broker::{HistoryPage, Position, Publication};
+use crate::ids::{RoomName, SessionId};
+
+use super::error_code::Refusal;
+use super::push::write_publication;
+use super::{write_number, write_string};
+
+/// The answer to one command.
+#[derive(Debug)]
+pub enum Reply {
+    Connect {
+        client: SessionId,
+        /// Seconds between the server's pings; 0 means none.
+        ping_seconds: u64,
+    },
+    Subscribe(Subscribed),
+    Unsubscribe,
+    Publish,
+    History(HistoryPage),
+    Ping,
+    Refused(Refusal),
+}
+
+/// The position a member starts from, and what it missed.
+#[derive(Debug)]
+pub struct Subscribed {
+    pub room: RoomName,
+    /// Whether the client may resume later.
+    pub recoverable: bool,
+    pub position: Position,
+    pub was_recovering: bool,
+    pub recovered: bool,
+    pub publications: Vec<Arc<Publication>>,
+}
+
+impl Reply {
+    /// Takes off the recovered publications that lie beyond `max_bytes`, to be sent as pushes after the reply.
+    pub fn split_off(&mut self, max_bytes: usize) -> Option<(RoomName, Vec<Arc<Publication>>)> {
+        let Self::Subscribe(subscribed) = self else {
+            return None;
+        };
+        let mut bytes = 0;
+        let fitting = subscribed.publications.iter().position(|publication| {
+            bytes += publication.data.len();
+            bytes > max_bytes
+        })?;
+        let rest = subscribed.publications.split_off(fitting);
+        // A client's position is the reply's, then that of each push: it must not run ahead of the pushes.
+        if let Some(last) = subscribed.publications.last() {
+            subscribed.position.offset = last.offset;
+        } else if let Some(first) = rest.first() {
+            subscribed.position.offset = first.offset - 1;
+        }
+        Some((subscribed.room.clone(), rest))
+    }
+
+    /// Appends the reply to command `id` as one JSON object.
+    pub fn write(&self, out: &mut Vec<u8>, id: u32) {
+        out.extend_from_slice(br#"{"id":"#);
+        write_number(out, id.into());
+        match self {
+            Self::Connect {
+                client,
+                ping_seconds,
+            } => {
+                out.extend_from_slice(br#","connect":{"client":""#);
+                out.extend_from_slice(client.to_string().as_bytes());
+                out.extend_from_slice(
+                    concat!(r#"","version":"natter "#, env!("CARGO_PKG_VERSION"), '"').as_bytes(),
+                );
+                if *ping_seconds > 0 {
+                    out.extend_from_slice(br#","ping":"#);
+                    write_number(out, *ping_seconds);
+                    out.extend_from_slice(br#","pong":true"#);
+                }
+                out.push(b'}');
+            }
+            Self::Subscribe(subscribed) => {
+                out.extend_from_slice(br#","subscribe":{"#);
+                write_position(out, &subscribed.position);
+                write_flag(out, "recoverable", subscribed.recoverable);
+                write_flag(out, "positioned", subscribed.recoverable);
+                write_flag(out, "was_recovering", subscribed.was_recovering);
+                write_flag(out, "recovered", subscribed.recovered);
+                write_publications(out, &subscribed.publications);
+                out.push(b'}');
+            }
+            Self::Unsubscribe => out.extend_from_slice(br#","unsubscribe":{}"#),
+            Self::Publish => out.extend_from_slice(br#","publish":{}"#),
+            Self::Ping => out.extend_from_slice(br#","ping":{}"#),
+            Self::History(page) => {
+                out.extend_from_slice(br#","history":{"#);
+                write_position(out, &page.position);
+                write_publications(out, &page.publications);
+                out.push(b'}');
+            }
+            Self::Refused(refusal) => {
+                out.extend_from_slice(br#","error":{"code":"#);
+                write_number(out, refusal.code.code().into());
+                out.extend_from_slice(br#","message":"#);
+                write_string(out, &message(refusal));
+                if refusal.code.temporary() {
+                    out.extend_from_slice(br#","temporary":true"#);
+                }
+                out.push(b'}');
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// The protocol's words first, so that people who search for them find them, then the detail.
+fn message(refusal: &Refusal) -> String {
+    match refusal.detail.as_ref() {
+        "" => refusal.code.text().to_owned(),
+        detail => format!("{}: {detail}", refusal.code.text()),
+    }
+}
+
+fn write_position(out: &mut Vec<u8>, position: &Position) {
+    out.extend_from_slice(br#""offset":"#);
+    write_number(out, position.offset);
+    out.extend_from_slice(br#","epoch":"#);
+    write_string(out, &position.epoch);
+}
+
+fn write_flag(out: &mut Vec<u8>, name: &str, flag: bool) {
+    out.push(b',');
+    write_string(out, name);
+    out.extend_from_slice(if flag { b":true" } else { b":false" });
+}
+
+fn write_publications(out: &mut Vec<u8>, publications: &[Arc<Publication>]) {
+    out.extend_from_slice(br#","publications":["#);
+    for (index, publication) in publications.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_publication(out, publication);
+    }
+    out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Author;
+    use crate::ids::UserId;
+    use crate::protocol::ErrorCode;
+    use serde_json::{Value, json};
+
+    fn written(reply: &Reply) -> Value {
+        let mut out = Vec::new();
+        reply.write(&mut out, 7);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn subscribe_always_says_offset_epoch_and_both_recovery_flags() {
+        let client = SessionId::random();
+        let reply = Reply::Subscribe(Subscribed {
+            room: RoomName::parse("r", 255).unwrap(),
+            recoverable: true,
+            position: Position { offset: 5, epoch: "e\"1".into() },
+            was_recovering: true,
+            recovered: true,
+            publications: vec![Arc::new(Publication {
+                offset: 5,
+                data: r#"{"t":"hi"}"#.into(),
+                author: Some(Author { user: UserId::ANONYMOUS, client }),
+            })],
+        });
+        assert_eq!(
+            written(&reply),
+            json!({"id": 7, "subscribe": {
+                "recoverable": true, "positioned": true, "offset": 5, "epoch": "e\"1",
+                "was_recovering": true, "recovered": true,
+                "publications": [{"data": {"t": "hi"}, "offset": 5, "info": {"user": "", "client": client.to_string()}}]
+            }})
+        );
+    }
+
+    #[test]
+    fn errors_say_code_message_and_temporary() {
+        let refused = |code, detail| written(&Reply::Refused(Refusal::new(code, detail)))["error"].clone();
+        assert_eq!(
+            refused(ErrorCode::TooManyRequests, "slow down"),
+            json!({"code": 111, "message": "too many requests: slow down", "temporary": true})
+        );
+        assert_eq!(
+            refused(ErrorCode::PermissionDenied, ""),
+            json!({"code": 103, "message": "permission denied"})
+        );
+    }
+
+    #[test]
+    fn a_ping_of_zero_seconds_promises_no_pings() {
+        let reply = Reply::Connect { client: SessionId::random(), ping_seconds: 0 };
+        assert_eq!(written(&reply)["connect"].get("ping"), None);
+    }
+}

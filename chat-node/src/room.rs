@@ -1,0 +1,69 @@
+//! The members of one room on one worker, and the log they read from.
+//!
+//! A member is a connection and a cursor, never a session: the pump needs no more.
+
+pub mod delivery;
+pub mod local;
+pub mod log;
+pub mod registry;
+
+use crate::ids::RoomName;
+use crate::socket::ConnectionKey;
+
+use log::RoomLog;
+
+slotmap::new_key_type! {
+    /// A room on one worker.
+    pub struct RoomKey;
+}
+
+/// One connection in a room, and how far it has read the room's log.
+#[derive(Debug)]
+pub struct Member {
+    pub connection: ConnectionKey,
+    /// Position in the log of the next byte to write to this member.
+    pub cursor: u64,
+    /// Publications up to this offset are not for this member: its join's answer covered them. 0 once that
+    /// is settled, [`Member::JOINING`] while the answer is out.
+    pub after: u64,
+}
+
+impl Member {
+    pub const JOINING: u64 = u64::MAX;
+}
+
+#[derive(Debug)]
+pub struct Room {
+    pub name: RoomName,
+    pub members: Vec<Member>,
+    pub log: RoomLog,
+    /// Whether the pump has been asked to visit the room.
+    pub queued: bool,
+}
+
+impl Room {
+    pub fn new(name: RoomName) -> Self {
+        Self {
+            name,
+            members: Vec::new(),
+            log: RoomLog::default(),
+            queued: false,
+        }
+    }
+
+    /// The bytes that wait for member `index`: whole frames, empty when it has them all or its join is still out.
+    pub fn waiting_for(&mut self, index: usize) -> &[u8] {
+        let member = &mut self.members[index];
+        match member.after {
+            0 => {}
+            Member::JOINING => return &[],
+            after => {
+                member.cursor = member.cursor.max(self.log.start_after(after));
+                if member.cursor < self.log.head() {
+                    member.after = 0;
+                }
+            }
+        }
+        self.log.from(member.cursor)
+    }
+}

@@ -1,0 +1,239 @@
+//! The rooms of one worker: who is in which, both ways round, and which of them the pump has to visit.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use foldhash::fast::RandomState;
+use slotmap::{SecondaryMap, SlotMap};
+
+use crate::ids::RoomName;
+use crate::socket::ConnectionKey;
+
+use super::delivery::Delivery;
+use super::log::Spares;
+use super::{Member, Room, RoomKey};
+
+#[derive(Default)]
+pub struct LocalRooms {
+    by_name: HashMap<RoomName, RoomKey, RandomState>,
+    rooms: SlotMap<RoomKey, Room>,
+    joined: SecondaryMap<ConnectionKey, Vec<Place>>,
+    queue: VecDeque<RoomKey>,
+    /// The room that the pump is in the middle of, and the member it goes on with.
+    pass: Option<Pass>,
+    members: usize,
+    pub spares: Spares,
+}
+
+/// Where a connection stands in a room's member list.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub room: RoomKey,
+    pub index: u32,
+}
+
+/// One visit of the pump to a room: every member once, in slices.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    pub room: RoomKey,
+    pub next: usize,
+    /// The log's head when the visit began: frames after it may not have reached everybody.
+    pub head: u64,
+    /// Some member has not got everything: the log must be kept.
+    pub behind: bool,
+    /// The member list changed under the visit so that somebody may have been passed over.
+    pub again: bool,
+}
+
+impl LocalRooms {
+    /// Adds `connection` to the room as a member whose join is still out. True if it is the worker's first there.
+    pub fn enter(&mut self, connection: ConnectionKey, name: &RoomName) -> (RoomKey, bool) {
+        let known = self.by_name.get(name).copied();
+        let key = known.unwrap_or_else(|| {
+            let key = self.rooms.insert(Room::new(name.clone()));
+            self.by_name.insert(name.clone(), key);
+            key
+        });
+        let room = &mut self.rooms[key];
+        let place = Place {
+            room: key,
+            index: room.members.len() as u32,
+        };
+        room.members.push(Member {
+            connection,
+            cursor: room.log.head(),
+            after: Member::JOINING,
+        });
+        self.members += 1;
+        let Some(places) = self.joined.entry(connection) else {
+            unreachable!("a connection enters rooms only while it exists");
+        };
+        // Most sessions are in one room: no spare capacity for the first.
+        let places = places.or_insert_with(|| Vec::with_capacity(1));
+        places.push(place);
+        (key, known.is_none())
+    }
+
+    /// Lets the feed reach a member whose join answered: everything after `offset` is for it.
+    pub fn start(&mut self, connection: ConnectionKey, room: RoomKey, offset: u64) {
+        let Some(place) = self.place_in(connection, room) else {
+            return;
+        };
+        let room = &mut self.rooms[place.room];
+        // Offset 0 lies before every publication, as `after` 0 lets every one through.
+        room.members[place.index as usize].after = offset;
+        if room.log.bytes() > 0 {
+            self.visit(place.room);
+        }
+    }
+
+    /// Takes `connection` out of the room. Returns the room's name if nobody of this worker is left in it.
+    pub fn leave(&mut self, connection: ConnectionKey, room: RoomKey) -> Option<RoomName> {
+        let place = self.place_in(connection, room)?;
+        let places = self.joined.get_mut(connection)?;
+        places.retain(|other| other.room != room);
+        if places.is_empty() {
+            self.joined.remove(connection);
+        }
+        self.remove_member(place)
+    }
+
+    /// Takes `connection` out of every room. Returns the names of rooms that nobody of this worker is left in.
+    pub fn leave_all(&mut self, connection: ConnectionKey) -> Vec<RoomName> {
+        let places = self.joined.remove(connection).unwrap_or_default();
+        places
+            .into_iter()
+            .filter_map(|place| self.remove_member(place))
+            .collect()
+    }
+
+    fn remove_member(&mut self, place: Place) -> Option<RoomName> {
+        let room = &mut self.rooms[place.room];
+        let index = place.index as usize;
+        room.members.swap_remove(index);
+        self.members -= 1;
+        if let Some(moved) = room.members.get(index) {
+            let places = self
+                .joined
+                .get_mut(moved.connection)
+                .expect("every member's connection has places");
+            let moved = places.iter_mut().find(|other| other.room == place.room);
+            moved.expect("every member has a place").index = place.index;
+        }
+        if let Some(pass) = &mut self.pass
+            && pass.room == place.room
+            && index < pass.next
+        {
+            pass.again = true;
+        }
+        if !room.members.is_empty() {
+            return None;
+        }
+        let mut room = self.rooms.remove(place.room)?;
+        room.log.clear(&mut self.spares);
+        self.by_name.remove(&room.name);
+        Some(room.name)
+    }
+
+    /// The room of that name, if `connection` is in it.
+    pub fn find(&self, connection: ConnectionKey, name: &str) -> Option<RoomKey> {
+        let room = *self.by_name.get(name)?;
+        self.place_in(connection, room).map(|place| place.room)
+    }
+
+    fn place_in(&self, connection: ConnectionKey, room: RoomKey) -> Option<Place> {
+        self.places(connection).iter().find(|place| place.room == room).copied()
+    }
+
+    /// The rooms that `connection` is in.
+    pub fn places(&self, connection: ConnectionKey) -> &[Place] {
+        self.joined.get(connection).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many members all rooms of this worker have together.
+    pub fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Appends a delivery to its room's log and has the pump visit the room.
+    pub fn append(&mut self, delivery: &Delivery) {
+        let Some(&key) = self.by_name.get(&delivery.room) else {
+            return;
+        };
+        let log = &mut self.rooms[key].log;
+        log.append(delivery.offset, &delivery.frame, delivery.accepted, &mut self.spares);
+        self.visit(key);
+    }
+
+    /// Has the pump visit the room, unless it will anyway.
+    pub fn visit(&mut self, key: RoomKey) {
+        if let Some(room) = self.rooms.get_mut(key)
+            && !room.queued
+        {
+            room.queued = true;
+            self.queue.push_back(key);
+        }
+    }
+
+    pub fn get_mut(&mut self, key: RoomKey) -> Option<&mut Room> {
+        self.rooms.get_mut(key)
+    }
+
+    /// The visit under way, or the next one.
+    pub fn pass(&mut self) -> Option<Pass> {
+        if self.pass.is_none() {
+            while let Some(key) = self.queue.pop_front() {
+                if let Some(room) = self.rooms.get(key) {
+                    self.pass = Some(Pass {
+                        room: key,
+                        next: 0,
+                        head: room.log.head(),
+                        behind: false,
+                        again: false,
+                    });
+                    break;
+                }
+            }
+        }
+        self.pass
+    }
+
+    /// Remembers where the visit stopped.
+    pub fn pause(&mut self, pass: Pass) {
+        if let Some(current) = &mut self.pass {
+            *current = Pass {
+                again: current.again || pass.again,
+                ..pass
+            };
+        }
+    }
+
+    /// Ends the visit and drops what everybody has now. Returns when the oldest dropped frame was appended.
+    pub fn finish(&mut self, pass: Pass) -> Option<Instant> {
+        let again = self.pass.take().is_some_and(|current| current.again);
+        let room = self.rooms.get_mut(pass.room)?;
+        room.queued = false;
+        if again {
+            self.visit(pass.room);
+            return None;
+        }
+        let grown = room.log.head() != pass.head;
+        // Everyone was visited after the visit began, so everyone who is not behind has what was there then.
+        let oldest = if pass.behind { None } else { room.log.appended(0) };
+        match (pass.behind, grown) {
+            (false, false) => room.log.clear(&mut self.spares),
+            (false, true) => room.log.trim(pass.head),
+            (true, _) => {}
+        }
+        if grown {
+            self.visit(pass.room);
+        }
+        oldest
+    }
+
+    /// Since when the oldest frame that waits for a member has been waiting.
+    pub fn appended(&self, place: Place) -> Option<Instant> {
+        let room = self.rooms.get(place.room)?;
+        room.log.appended(room.members[place.index as usize].cursor)
+    }
+}

@@ -1,0 +1,205 @@
+//! A room's byte log: the frames that some member has not been sent yet, back to back, ready to write.
+//!
+//! Positions count bytes since the room was made and never repeat. A log that every member has read holds no memory.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+#[derive(Debug, Default)]
+pub struct RoomLog {
+    /// Position of the first byte held.
+    base: u64,
+    buffer: Option<Box<Buffer>>,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    frames: VecDeque<Frame>,
+    /// Length of the log when its members were last checked for falling behind.
+    checked_bytes: usize,
+}
+
+/// Where a frame ends, and whose publication it carries.
+#[derive(Debug)]
+struct Frame {
+    end: u64,
+    offset: u64,
+    appended: Instant,
+}
+
+/// Emptied buffers, for the next room that gets a message.
+#[derive(Debug, Default)]
+pub struct Spares(Vec<Box<Buffer>>);
+
+impl Spares {
+    const MOST: usize = 32;
+    const MAX_BYTES: usize = 64 * 1024;
+
+    fn take(&mut self) -> Box<Buffer> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn put(&mut self, mut buffer: Box<Buffer>) {
+        if self.0.len() < Self::MOST && buffer.bytes.capacity() <= Self::MAX_BYTES {
+            buffer.bytes.clear();
+            buffer.frames.clear();
+            buffer.checked_bytes = 0;
+            self.0.push(buffer);
+        }
+    }
+}
+
+impl RoomLog {
+    /// The position after the last byte.
+    pub fn head(&self) -> u64 {
+        self.base + self.bytes() as u64
+    }
+
+    /// How many bytes are held.
+    pub fn bytes(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
+    }
+
+    /// Appends the frame of the publication at `offset`; offsets ascend.
+    pub fn append(&mut self, offset: u64, frame: &[u8], now: Instant, spares: &mut Spares) {
+        let buffer = self.buffer.get_or_insert_with(|| spares.take());
+        buffer.bytes.extend_from_slice(frame);
+        buffer.frames.push_back(Frame {
+            end: self.base + buffer.bytes.len() as u64,
+            offset,
+            appended: now,
+        });
+    }
+
+    /// The bytes from `position` on. A position below the base has been trimmed away and yields nothing.
+    pub fn from(&self, position: u64) -> &[u8] {
+        let Some(buffer) = &self.buffer else {
+            return &[];
+        };
+        position
+            .checked_sub(self.base)
+            .and_then(|start| buffer.bytes.get(start as usize..))
+            .unwrap_or_default()
+    }
+
+    /// The position after every frame whose publication's offset is at most `offset`.
+    pub fn start_after(&self, offset: u64) -> u64 {
+        let Some(buffer) = &self.buffer else {
+            return self.base;
+        };
+        match buffer.frames.partition_point(|frame| frame.offset <= offset) {
+            0 => self.base,
+            passed => buffer.frames[passed - 1].end,
+        }
+    }
+
+    /// The first frame boundary at or after `position`.
+    pub fn boundary(&self, position: u64) -> u64 {
+        let Some(buffer) = &self.buffer else {
+            return self.base;
+        };
+        if position <= self.base {
+            return self.base;
+        }
+        let index = buffer.frames.partition_point(|frame| frame.end < position);
+        buffer.frames.get(index).map_or(self.head(), |frame| frame.end)
+    }
+
+    /// How many frames begin in `from..to`, both frame boundaries.
+    pub fn frames(&self, from: u64, to: u64) -> usize {
+        let Some(buffer) = &self.buffer else {
+            return 0;
+        };
+        let ended = |position| buffer.frames.partition_point(|frame| frame.end <= position);
+        match buffer.frames.len() {
+            1 => usize::from(from < to),
+            _ => ended(to) - ended(from),
+        }
+    }
+
+    /// When the frame at `position` was appended; `None` at the head.
+    pub fn appended(&self, position: u64) -> Option<Instant> {
+        let frames = &self.buffer.as_ref()?.frames;
+        let index = frames.partition_point(|frame| frame.end <= position);
+        frames.get(index).map(|frame| frame.appended)
+    }
+
+    /// Whether the log has grown so much since the last time this said yes that members should be checked.
+    pub fn check_due(&mut self, backlog_bytes: usize) -> bool {
+        let Some(buffer) = &mut self.buffer else {
+            return false;
+        };
+        let due = buffer.bytes.len() > backlog_bytes.max(buffer.checked_bytes + backlog_bytes / 8);
+        if due {
+            buffer.checked_bytes = buffer.bytes.len();
+        }
+        due
+    }
+
+    /// Drops what lies before `position`, a frame boundary.
+    pub fn trim(&mut self, position: u64) {
+        let Some(buffer) = &mut self.buffer else {
+            return;
+        };
+        let drop = (position.saturating_sub(self.base) as usize).min(buffer.bytes.len());
+        buffer.bytes.drain(..drop);
+        self.base += drop as u64;
+        let passed = buffer.frames.partition_point(|frame| frame.end <= self.base);
+        buffer.frames.drain(..passed);
+        buffer.checked_bytes = buffer.bytes.len();
+    }
+
+    /// Drops everything: all members have it.
+    pub fn clear(&mut self, spares: &mut Spares) {
+        self.base = self.head();
+        if let Some(buffer) = self.buffer.take() {
+            spares.put(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(frames: &[(u64, &str)]) -> RoomLog {
+        let mut log = RoomLog::default();
+        for (offset, frame) in frames {
+            log.append(*offset, frame.as_bytes(), Instant::now(), &mut Spares::default());
+        }
+        log
+    }
+
+    #[test]
+    fn a_start_lies_after_every_frame_up_to_the_offset() {
+        let log = log(&[(5, "aa"), (17, "bbb"), (903, "c")]);
+        assert_eq!(log.start_after(0), 0);
+        assert_eq!(log.start_after(5), 2);
+        assert_eq!(log.start_after(16), 2);
+        assert_eq!(log.start_after(17), 5);
+        assert_eq!(log.start_after(u64::MAX - 1), 6);
+    }
+
+    #[test]
+    fn boundaries_and_counts_follow_frames() {
+        let log = log(&[(1, "aa"), (2, "bbb"), (3, "c")]);
+        assert_eq!([0, 1, 2, 3, 5, 6].map(|position| log.boundary(position)), [0, 2, 2, 5, 5, 6]);
+        assert_eq!(log.frames(0, 6), 3);
+        assert_eq!(log.frames(2, 5), 1);
+        assert_eq!(log.frames(6, 6), 0);
+    }
+
+    #[test]
+    fn trimming_keeps_positions() {
+        let mut log = log(&[(1, "aa"), (2, "bbb"), (3, "c")]);
+        log.trim(2);
+        assert_eq!((log.bytes(), log.head()), (4, 6));
+        assert_eq!(log.from(2), b"bbbc");
+        assert_eq!(log.from(1), b"");
+        log.clear(&mut Spares::default());
+        assert_eq!((log.bytes(), log.head(), log.start_after(9)), (0, 6, 6));
+        log.append(4, b"dd", Instant::now(), &mut Spares::default());
+        assert_eq!((log.from(6), log.start_after(3), log.start_after(4)), (&b"dd"[..], 6, 8));
+    }
+}

@@ -1,0 +1,68 @@
+//! Which workers of this node have members in which room: the broker's feed goes through here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, RwLock};
+
+use foldhash::fast::RandomState;
+
+use crate::broker::{Feed, Publication};
+use crate::ids::RoomName;
+use crate::worker::{Event, Inbox};
+
+use super::delivery::Delivery;
+
+/// The number of a worker on this node.
+pub type WorkerIndex = u16;
+
+#[derive(Default)]
+pub struct Registry {
+    interested: RwLock<HashMap<RoomName, Vec<WorkerIndex>, RandomState>>,
+    inboxes: OnceLock<Vec<Inbox>>,
+}
+
+impl Registry {
+    /// Connects the workers; deliveries before that go nowhere, as nobody can have entered a room.
+    pub fn connect(&self, inboxes: Vec<Inbox>) {
+        if self.inboxes.set(inboxes).is_err() {
+            unreachable!("workers are connected once, at start");
+        }
+    }
+
+    /// Sends `room`'s deliveries to `worker` from now on.
+    pub fn enter(&self, worker: WorkerIndex, room: &RoomName) {
+        let mut interested = self.interested.write().expect("no panic holds this lock");
+        let workers = interested.entry(room.clone()).or_default();
+        if !workers.contains(&worker) {
+            workers.push(worker);
+        }
+    }
+
+    /// Ends `room`'s deliveries to `worker`.
+    pub fn leave(&self, worker: WorkerIndex, room: &RoomName) {
+        let mut interested = self.interested.write().expect("no panic holds this lock");
+        if let Some(workers) = interested.get_mut(room) {
+            workers.retain(|other| *other != worker);
+            if workers.is_empty() {
+                interested.remove(room);
+            }
+        }
+    }
+
+    /// How many rooms have members on this node.
+    pub fn rooms(&self) -> usize {
+        self.interested.read().expect("no panic holds this lock").len()
+    }
+}
+
+impl Feed for Registry {
+    fn deliver(&self, room: &RoomName, publication: &Arc<Publication>) {
+        let interested = self.interested.read().expect("no panic holds this lock");
+        let (Some(workers), Some(inboxes)) = (interested.get(room), self.inboxes.get()) else {
+            return;
+        };
+        let delivery = Arc::new(Delivery::encode(room, publication));
+        for worker in workers {
+            inboxes[usize::from(*worker)].send(Event::Delivery(delivery.clone()));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One client: who it is and what it may do. Command -> Reply.
+//!
+//! A session knows no socket and no wire format beyond commands and replies. What a command needs from the
+//! broker comes back as an [`Ask`]; the worker hands the answer to [`Session::settle`].
+
+mod connect;
+mod history;
+mod publish;
+mod subscribe;
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::broker::{self, Answer, HistoryPage, Joined, Position};
+use crate::config::RoomClass;
+use crate::ids::{RoomName, SessionId, UserId};
+use crate::node::Shared;
+use crate::protocol::command::Text;
+use crate::protocol::reply::Reply;
+use crate::protocol::{CloseReason, Command, ErrorCode, Refusal, Request};
+use crate::rate::Rate;
+use crate::room::local::LocalRooms;
+use crate::room::registry::WorkerIndex;
+use crate::socket::ConnectionKey;
+
+use subscribe::Entering;
+
+pub struct Session {
+    pub id: SessionId,
+    user: UserId,
+    state: State,
+    publishes: Rate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No connect command yet.
+    Fresh,
+    Connected,
+    /// The connect command was refused: the client is expected to close.
+    Refused,
+}
+
+/// What a session may touch while it handles a command.
+pub struct Desk<'a> {
+    pub connection: ConnectionKey,
+    pub worker: WorkerIndex,
+    pub rooms: &'a mut LocalRooms,
+    pub shared: &'a Shared,
+}
+
+/// What a command led to.
+pub enum Step {
+    Reply(Reply),
+    /// Nothing to say.
+    Silent,
+    Close(CloseReason),
+    /// The reply has to wait for the broker.
+    Ask(Ask),
+}
+
+/// A question to the broker, and what is needed to make a reply of the answer.
+pub enum Ask {
+    Join(Entering, Answer<Joined>),
+    Publish(Instant, Answer<Position>),
+    History(Answer<HistoryPage>),
+}
+
+/// An [`Ask`] with its answer.
+pub enum Settled {
+    Join(Entering, Result<Joined, broker::Error>),
+    Publish(Instant, Result<Position, broker::Error>),
+    History(Result<HistoryPage, broker::Error>),
+}
+
+impl Future for Ask {
+    type Output = Settled;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Settled> {
+        match self.get_mut() {
+            Self::Join(entering, answer) => answer
+                .as_mut()
+                .poll(cx)
+                .map(|joined| Settled::Join(entering.clone(), joined)),
+            Self::Publish(asked, answer) => answer
+                .as_mut()
+                .poll(cx)
+                .map(|published| Settled::Publish(*asked, published)),
+            Self::History(answer) => answer.as_mut().poll(cx).map(Settled::History),
+        }
+    }
+}
+
+/// A command's way out early, with the error that answers it.
+type Refused<T> = Result<T, Refusal>;
+
+impl Session {
+    pub fn new() -> Self {
+        Self {
+            id: SessionId::random(),
+            user: UserId::ANONYMOUS,
+            state: State::Fresh,
+            publishes: Rate::default(),
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    pub fn is_refused(&self) -> bool {
+        self.state == State::Refused
+    }
+
+    /// Handles one command, in the order in which the client sent them.
+    pub fn handle(&mut self, command: Command<'_>, desk: &mut Desk<'_>) -> Step {
+        match (self.state, &command.request) {
+            (State::Refused, _) => return Step::Silent,
+            (State::Fresh, Request::Connect(_)) | (State::Connected, _) => {}
+            (State::Fresh, request) => {
+                return Step::Close(CloseReason::bad_request(format!(
+                    "expected connect first, got {}",
+                    request.method()
+                )));
+            }
+        }
+        if command.id == 0 && !matches!(command.request, Request::Send | Request::Pong) {
+            return Step::Close(CloseReason::bad_request("a command needs an id above 0"));
+        }
+        let limits = &desk.shared.config.limits;
+        let most = limits.message_bytes + COMMAND_OVERHEAD_BYTES;
+        if command.bytes > most {
+            return refuse(Refusal::new(
+                ErrorCode::LimitExceeded,
+                format!("command has {} bytes, at most {most} are allowed", command.bytes),
+            ));
+        }
+        let step = match command.request {
+            Request::Connect(request) => self.connect(&request, desk),
+            Request::Subscribe(request) => self.subscribe(&request, desk),
+            Request::Unsubscribe(request) => self.unsubscribe(&request, desk),
+            Request::Publish(request) => self.publish(&request, desk),
+            Request::History(request) => self.history(&request, desk),
+            Request::Ping => Ok(Step::Reply(Reply::Ping)),
+            Request::Send | Request::Pong => Ok(Step::Silent),
+            Request::Presence
+            | Request::PresenceStats
+            | Request::Rpc
+            | Request::Refresh
+            | Request::SubRefresh => Err(Refusal::new(ErrorCode::NotAvailable, "")),
+            Request::Unknown => Err(Refusal::new(ErrorCode::MethodNotFound, "")),
+        };
+        step.unwrap_or_else(refuse)
+    }
+
+    /// Makes the reply when the broker has answered.
+    pub fn settle(&mut self, settled: Settled, desk: &mut Desk<'_>) -> Reply {
+        let reply = match settled {
+            Settled::Join(entering, joined) => subscribe::settle(entering, joined, desk),
+            Settled::Publish(asked, published) => publish::settle(asked, published, desk),
+            Settled::History(page) => history::settle(page),
+        };
+        reply.unwrap_or_else(Reply::Refused)
+    }
+
+    /// Gives back what the session held. Call once, when its connection ends.
+    pub fn end(&mut self, desk: &mut Desk<'_>) {
+        for room in desk.rooms.leave_all(desk.connection) {
+            desk.shared.leave(desk.worker, &room);
+        }
+        if self.state == State::Connected {
+            desk.shared.sessions.fetch_sub(1, Relaxed);
+        }
+        self.state = State::Refused;
+    }
+}
+
+/// What a command may have beyond its message: names, tokens, keys.
+const COMMAND_OVERHEAD_BYTES: usize = 16 * 1024;
+
+fn refuse(refusal: Refusal) -> Step {
+    Step::Reply(Reply::Refused(refusal))
+}
+
+fn room_name(channel: Text<'_>, desk: &Desk<'_>) -> Refused<RoomName> {
+    let bad = |detail: String| Refusal::new(ErrorCode::BadRequest, detail);
+    let name = channel
+        .decode()
+        .map_err(|error| bad(format!("channel is {error}")))?;
+    RoomName::parse(&name, desk.shared.config.limits.room_name_bytes)
+        .map_err(|error| bad(error.to_string()))
+}
+
+fn class_of<'a>(room: &RoomName, desk: &Desk<'a>) -> Refused<&'a RoomClass> {
+    let classes = &desk.shared.config.room_classes;
+    classes.of(room.as_str()).ok_or_else(|| {
+        Refusal::new(
+            ErrorCode::UnknownChannel,
+            format!(
+                "no room class '{}' is configured",
+                room.class().unwrap_or_default()
+            ),
+        )
+    })
+}
+
+impl From<broker::Error> for Refusal {
+    fn from(error: broker::Error) -> Self {
+        let code = match error {
+            broker::Error::Unreachable => ErrorCode::Internal,
+            broker::Error::ForeignEpoch => ErrorCode::UnrecoverablePosition,
+        };
+        Self::new(code, error.to_string())
+    }
+}

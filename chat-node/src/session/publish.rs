@@ -1,0 +1,75 @@
+//! `publish`: checks a message and gives it to the broker. Nothing is delivered here: members get what the feed brings.
+
+use std::time::Instant;
+
+use crate::broker::{self, Author, Message, Position};
+use crate::config::PublishAccess;
+use crate::ids::RoomName;
+use crate::protocol::command::Publish;
+use crate::protocol::compact::compact;
+use crate::protocol::reply::Reply;
+use crate::protocol::{ErrorCode, Refusal};
+
+use super::{Ask, Desk, Refused, Session, Step, class_of, room_name};
+
+impl Session {
+    pub(super) fn publish(&mut self, request: &Publish<'_>, desk: &mut Desk<'_>) -> Refused<Step> {
+        let room = room_name(request.channel, desk)?;
+        may_publish(&room, desk)?;
+        let Some(data) = request.data else {
+            return Err(Refusal::new(ErrorCode::BadRequest, "publish needs data"));
+        };
+        let data = compact(data.get())
+            .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?;
+        let limits = &desk.shared.config.limits;
+        if data.len() > limits.message_bytes {
+            let (bytes, most) = (data.len(), limits.message_bytes);
+            let detail = format!("message has {bytes} bytes, at most {most} are allowed");
+            return Err(Refusal::new(ErrorCode::LimitExceeded, detail));
+        }
+        let now = desk.shared.now();
+        let most = limits.publishes_per_second_per_session;
+        if !self.publishes.allow(now, most) {
+            let detail = format!("at most {most} publishes a second in a session");
+            return Err(Refusal::new(ErrorCode::TooManyRequests, detail));
+        }
+        let most = limits.publishes_per_second_per_room;
+        if !desk.shared.room_rates.allow(&room, now, most) {
+            let detail = format!("at most {most} publishes a second in a room");
+            return Err(Refusal::new(ErrorCode::TooManyRequests, detail));
+        }
+        let message = Message {
+            data,
+            author: Some(Author {
+                user: self.user.clone(),
+                client: self.id,
+            }),
+        };
+        let asked = Instant::now();
+        let answer = desk.shared.broker.publish(&room, message);
+        Ok(Step::Ask(Ask::Publish(asked, answer)))
+    }
+}
+
+fn may_publish(room: &RoomName, desk: &Desk<'_>) -> Refused<()> {
+    let denied = |detail| Err(Refusal::new(ErrorCode::PermissionDenied, detail));
+    match class_of(room, desk)?.publish {
+        PublishAccess::Anyone => Ok(()),
+        PublishAccess::Subscribers => match desk.rooms.find(desk.connection, room.as_str()) {
+            Some(_) => Ok(()),
+            None => denied("subscribe to the room before publishing to it"),
+        },
+        PublishAccess::Token => denied("publishing to this room needs a subscription token"),
+        PublishAccess::Server => denied("only the server publishes to this room"),
+    }
+}
+
+pub(super) fn settle(
+    asked: Instant,
+    published: Result<Position, broker::Error>,
+    desk: &Desk<'_>,
+) -> Refused<Reply> {
+    published?;
+    desk.shared.metrics.published(asked.elapsed());
+    Ok(Reply::Publish)
+}

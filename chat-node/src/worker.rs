@@ -1,0 +1,339 @@
+//! A worker: one thread that owns connections for life, their sessions, and their rooms.
+//!
+//! inbox (new connections, deliveries) -> sessions and room logs -> pump -> sockets. Nothing here is shared or
+//! locked; other threads only ever put something into the [`Inbox`].
+
+mod connection;
+mod deadlines;
+mod input;
+mod pump;
+mod read;
+pub mod timer_wheel;
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use slotmap::SlotMap;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local, yield_now};
+
+use crate::node::Shared;
+use crate::protocol::CloseReason;
+use crate::room::delivery::Delivery;
+use crate::room::local::LocalRooms;
+use crate::room::registry::WorkerIndex;
+use crate::session::Desk;
+use crate::socket::{ConnectionKey, Written};
+
+use connection::Connection;
+use timer_wheel::TimerWheel;
+
+/// What other threads tell a worker.
+pub enum Event {
+    /// A socket whose WebSocket handshake is done, and the bytes that came right behind it.
+    Accepted {
+        stream: std::net::TcpStream,
+        early: Bytes,
+    },
+    Delivery(Arc<Delivery>),
+    /// Close so many sessions because the node shuts down.
+    Drain {
+        sessions: usize,
+    },
+    /// End every connection and the thread.
+    Stop,
+}
+
+/// The way to a worker, and how busy it is.
+#[derive(Clone)]
+pub struct Inbox {
+    events: mpsc::UnboundedSender<Event>,
+    load: Arc<Load>,
+}
+
+/// What a worker lets others see of it.
+#[derive(Default)]
+pub struct Load {
+    pub connections: AtomicUsize,
+    /// Milliseconds since the node's start when the worker's timer last ran.
+    pub alive_at_millis: AtomicU64,
+}
+
+impl Inbox {
+    pub fn send(&self, event: Event) {
+        // A worker is gone only when the node is: then nobody is left to tell.
+        let _ = self.events.send(event);
+    }
+
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+}
+
+/// Writes of the pump before other tasks of the worker get their turn: about a millisecond.
+const WRITES_PER_TURN: usize = 128;
+const EVENTS_PER_TURN: usize = 1024;
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Starts the thread of worker `index`.
+pub fn start(index: WorkerIndex, shared: Arc<Shared>) -> std::io::Result<(Inbox, JoinHandle<()>)> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let load = Arc::new(Load::default());
+    let inbox = Inbox {
+        events: sender,
+        load: load.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(index, shared, load, events)))?;
+    Ok((inbox, thread))
+}
+
+async fn run(
+    index: WorkerIndex,
+    shared: Arc<Shared>,
+    load: Arc<Load>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+) {
+    let worker = Worker::new(index, shared, load);
+    spawn_local(tick(worker.clone()));
+    let mut arrived = Vec::with_capacity(EVENTS_PER_TURN);
+    loop {
+        let busy = worker.borrow_mut().pump(WRITES_PER_TURN);
+        if busy {
+            yield_now().await;
+            while arrived.len() < EVENTS_PER_TURN
+                && let Ok(event) = events.try_recv()
+            {
+                arrived.push(event);
+            }
+        } else if events.recv_many(&mut arrived, EVENTS_PER_TURN).await == 0 {
+            return;
+        }
+        for event in arrived.drain(..) {
+            if matches!(event, Event::Stop) {
+                return;
+            }
+            worker.borrow_mut().take(event);
+        }
+    }
+}
+
+async fn tick(worker: Rc<RefCell<Worker>>) {
+    let mut interval = tokio::time::interval(timer_wheel::TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        worker.borrow_mut().tick();
+    }
+}
+
+pub struct Worker {
+    index: WorkerIndex,
+    me: Weak<RefCell<Worker>>,
+    shared: Arc<Shared>,
+    load: Arc<Load>,
+    connections: SlotMap<ConnectionKey, Connection>,
+    rooms: LocalRooms,
+    timers: TimerWheel<ConnectionKey>,
+    /// Connections whose sockets were blocked when last looked at.
+    blocked: Vec<ConnectionKey>,
+    /// Connections that a write found gone, to be removed when nobody is looking at them.
+    gone: Vec<ConnectionKey>,
+    read_buffer: Box<[u8]>,
+    replies: Vec<u8>,
+    members_shown: usize,
+}
+
+impl Worker {
+    fn new(index: WorkerIndex, shared: Arc<Shared>, load: Arc<Load>) -> Rc<RefCell<Self>> {
+        Rc::new_cyclic(|me| {
+            RefCell::new(Self {
+                index,
+                me: me.clone(),
+                load,
+                connections: SlotMap::with_key(),
+                rooms: LocalRooms::default(),
+                timers: TimerWheel::new(shared.now()),
+                blocked: Vec::new(),
+                gone: Vec::new(),
+                read_buffer: vec![0; READ_BUFFER_BYTES].into(),
+                replies: Vec::new(),
+                members_shown: 0,
+                shared,
+            })
+        })
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Accepted { stream, early } => self.accept(stream, early),
+            Event::Delivery(delivery) => self.rooms.append(&delivery),
+            Event::Drain { sessions } => self.drain(sessions),
+            Event::Stop => unreachable!("the run loop ends on it"),
+        }
+    }
+
+    fn accept(&mut self, stream: std::net::TcpStream, mut early: Bytes) {
+        // Registering the socket anew drops the HTTP server's waker, which would keep that server's finished
+        // task, some 2 KB, alive as long as the socket.
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => Rc::new(stream),
+            Err(error) => {
+                tracing::warn!(%error, "failed to register a connection");
+                return;
+            }
+        };
+        let now = self.shared.now();
+        let key = self.connections.insert(Connection::new(stream.clone()));
+        self.load.connections.fetch_add(1, Relaxed);
+        self.shared.metrics.connections.inc();
+        self.schedule(key, now + self.shared.config.limits.handshake_timeout);
+        if !early.is_empty() {
+            let mut bytes = std::mem::take(&mut early).to_vec();
+            self.take_bytes(key, &mut bytes);
+        }
+        self.start_reading(key);
+    }
+
+    /// Starts the connection's read task, unless it runs or has nothing to do now.
+    fn start_reading(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.reading || connection.holds_input() {
+            return;
+        }
+        connection.reading = true;
+        let io = connection.socket.io.clone();
+        if let Some(worker) = self.me.upgrade() {
+            spawn_local(read::read(worker, key, io));
+        }
+    }
+
+    /// Writes frames to the connection, or queues them behind what it has not taken yet.
+    fn send(&mut self, key: ConnectionKey, frames: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection.socket.send(frames) {
+            Written::All | Written::Queued => {}
+            Written::Blocked => self.watch(key),
+            Written::Gone => self.gone.push(key),
+        }
+    }
+
+    /// Has somebody wait until a socket that just became blocked is writable.
+    fn watch(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if !connection.listed_as_blocked {
+            connection.listed_as_blocked = true;
+            self.blocked.push(key);
+        }
+        let io = connection.socket.io.clone();
+        if let Some(worker) = self.me.upgrade() {
+            spawn_local(read::wait_until_flushed(worker, key, io));
+        }
+    }
+
+    fn desk(&mut self, key: ConnectionKey) -> Option<(&mut Connection, Desk<'_>)> {
+        let connection = self.connections.get_mut(key)?;
+        let desk = Desk {
+            connection: key,
+            worker: self.index,
+            rooms: &mut self.rooms,
+            shared: &self.shared,
+        };
+        Some((connection, desk))
+    }
+
+    /// Ends the session and says why; the socket lingers until the peer has read it.
+    fn close(&mut self, key: ConnectionKey, reason: &CloseReason) {
+        let Some((connection, mut desk)) = self.desk(key) else {
+            return;
+        };
+        if connection.is_closing() {
+            return;
+        }
+        connection.session.end(&mut desk);
+        connection.begin_closing();
+        let shared = &self.shared;
+        shared.metrics.disconnect(reason.code);
+        let mut frame = Vec::new();
+        crate::frame::write_close(&mut frame, reason.code, &reason.reason);
+        self.send(key, &frame);
+        self.finish_if_flushed(key);
+    }
+
+    /// Once a closing connection has sent everything, ends our side and gives the peer a moment to end its own.
+    fn finish_if_flushed(&mut self, key: ConnectionKey) {
+        let now = self.shared.now();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let patience = if connection.socket.is_blocked() {
+            connection::FLUSH_PATIENCE
+        } else {
+            connection.socket.finish();
+            connection::GOODBYE_PATIENCE
+        };
+        connection.drop_input();
+        self.schedule(key, now + patience);
+        self.start_reading(key);
+    }
+
+    /// Forgets the connection. The tasks that still hold its socket wake up and end.
+    fn remove(&mut self, key: ConnectionKey) {
+        let Some((connection, mut desk)) = self.desk(key) else {
+            return;
+        };
+        if !connection.is_closing() {
+            connection.session.end(&mut desk);
+            self.shared.metrics.disconnect(NO_CLOSE_FRAME);
+        }
+        if let Some(connection) = self.connections.remove(key) {
+            connection.socket.abort();
+            self.load.connections.fetch_sub(1, Relaxed);
+            self.shared.metrics.connections.dec();
+        }
+    }
+
+    fn drain(&mut self, sessions: usize) {
+        let chosen: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| !connection.is_closing())
+            .map(|(key, _)| key)
+            .take(sessions)
+            .collect();
+        for key in chosen {
+            self.close(key, &CloseReason::SHUTDOWN);
+        }
+    }
+
+    fn schedule(&mut self, key: ConnectionKey, at: Duration) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.due = self.timers.schedule(key, at);
+        }
+    }
+
+    fn remove_gone(&mut self) {
+        while let Some(key) = self.gone.pop() {
+            self.remove(key);
+        }
+    }
+}
+
+/// The code under which connections that ended without a close frame are counted, as WebSocket APIs report it.
+const NO_CLOSE_FRAME: u16 = 1006;

@@ -1,0 +1,102 @@
+//! What a worker keeps of one connection.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::session::Session;
+use crate::socket::Socket;
+
+use super::timer_wheel::Tick;
+
+/// How long a closing connection may take to read what was sent to it before.
+pub const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the peer may take to end its side after it was sent a close frame.
+pub const GOODBYE_PATIENCE: Duration = Duration::from_secs(3);
+
+pub struct Connection {
+    pub socket: Socket,
+    pub session: Session,
+    /// When the connection is to be looked at next; entries of the timer wheel for other ticks are stale.
+    pub due: Tick,
+    /// Commands that have to wait, as text: for the broker's answer, or until the client has read its replies.
+    held: Option<Box<String>>,
+    /// A command of this session is with the broker: those behind it wait.
+    pub asking: bool,
+    /// A task is reading the socket.
+    pub reading: bool,
+    pub listed_as_blocked: bool,
+    pub life: Life,
+}
+
+/// Where a connection is between its handshake and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing but the handshake has happened: `due` is the time for the connect command.
+    Fresh,
+    /// `due` is the time of the next ping.
+    Live { pinged_at: Tick },
+    /// A ping is out: `due` is the time for the pong.
+    Pinged { pinged_at: Tick },
+    /// A close frame has been sent or is queued: what comes in is thrown away, `due` is the end.
+    Closing,
+}
+
+/// While more than this waits to be written, no further command of the connection is handled.
+const REPLY_BACKLOG_BYTES: usize = 64 * 1024;
+
+impl Connection {
+    pub fn new(io: Rc<TcpStream>) -> Self {
+        Self {
+            socket: Socket::new(io),
+            session: Session::new(),
+            due: 0,
+            held: None,
+            asking: false,
+            reading: false,
+            listed_as_blocked: false,
+            life: Life::Fresh,
+        }
+    }
+
+    /// Whether commands have to wait.
+    pub fn must_wait(&self) -> bool {
+        self.asking || self.socket.queued() > REPLY_BACKLOG_BYTES
+    }
+
+    /// Whether nothing should be read: earlier input is still waiting, or would have to.
+    pub fn holds_input(&self) -> bool {
+        !self.is_closing() && (self.held.is_some() || self.must_wait())
+    }
+
+    /// Keeps commands for later, behind those that wait already.
+    pub fn hold(&mut self, text: &str) {
+        let held = self.held.get_or_insert_default();
+        held.push('\n');
+        held.push_str(text);
+    }
+
+    pub fn take_held(&mut self) -> Option<Box<String>> {
+        self.held.take()
+    }
+
+    pub fn drop_input(&mut self) {
+        self.held = None;
+    }
+
+    /// The client answered a ping.
+    pub fn pong(&mut self) {
+        if let Life::Pinged { pinged_at } = self.life {
+            self.life = Life::Live { pinged_at };
+        }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.life == Life::Closing
+    }
+
+    pub fn begin_closing(&mut self) {
+        self.life = Life::Closing;
+    }
+}

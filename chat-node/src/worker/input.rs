@@ -1,0 +1,237 @@
+//! Bytes from a connection -> frames -> commands -> replies, in order, one at a time.
+//!
+//! While the broker owes an answer, or the client does not read its replies, further commands are held and nothing
+//! more is read: so a client that only sends fills the kernel's buffers and not ours.
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::task::spawn_local;
+
+use crate::frame::{self, Incoming};
+use crate::protocol::command::Commands;
+use crate::protocol::reply::Reply;
+use crate::protocol::{CloseReason, Request};
+use crate::room::delivery::push_frame;
+use crate::session::{Ask, Settled, Step};
+use crate::socket::ConnectionKey;
+
+use super::Worker;
+use super::connection::Life;
+use super::timer_wheel::{TICK, tick_of};
+
+/// Replies are sent when they have grown to this: one frame must stay below what every SDK takes (1 MiB).
+const REPLY_FRAME_BYTES: usize = 256 * 1024;
+
+impl Worker {
+    /// Takes bytes as they came from the socket.
+    pub(super) fn take_bytes(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let mut reader = std::mem::take(&mut connection.socket.reader);
+        let most = self.shared.config.limits.frame_bytes;
+        let read = reader.read(bytes, most, |incoming| self.take_incoming(key, incoming));
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.socket.reader = reader;
+        }
+        if let Err(violation) = read {
+            let reason = CloseReason::violation(violation.code(), violation.to_string());
+            self.close(key, &reason);
+        }
+    }
+
+    fn take_incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>) -> ControlFlow<()> {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return ControlFlow::Break(());
+        };
+        if connection.is_closing() {
+            // Only the peer's close frame still matters: it says that ours has been read.
+            if matches!(incoming, Incoming::Close(_)) {
+                self.remove(key);
+            }
+            return ControlFlow::Continue(());
+        }
+        match incoming {
+            Incoming::Text(text) if connection.holds_input() => connection.hold(text),
+            Incoming::Text(text) => self.run(key, text),
+            Incoming::Ping(payload) => {
+                let mut pong = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
+                frame::write_pong(&mut pong, payload);
+                self.send(key, &pong);
+            }
+            Incoming::Pong(_) => {}
+            Incoming::Binary(_) => {
+                let expected = "expected text frames with JSON, got a binary frame";
+                self.close(key, &CloseReason::bad_request(expected));
+            }
+            Incoming::Close(_) => self.close(key, &CloseReason::NORMAL),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Handles commands until one has to wait.
+    fn run(&mut self, key: ConnectionKey, text: &str) {
+        let mut commands = Commands::new(text);
+        if commands.rest().trim_ascii().is_empty() {
+            self.close(key, &CloseReason::bad_request("expected command objects in JSON, got an empty frame"));
+            return;
+        }
+        loop {
+            if self.replies.len() > REPLY_FRAME_BYTES {
+                self.send_replies(key);
+            }
+            let Some((connection, mut desk)) = self.desk(key) else {
+                break;
+            };
+            if connection.is_closing() {
+                break;
+            }
+            if connection.must_wait() {
+                let rest = commands.rest().trim_ascii();
+                if !rest.is_empty() {
+                    connection.hold(rest);
+                }
+                break;
+            }
+            let command = match commands.next() {
+                None => break,
+                Some(Ok(command)) => command,
+                Some(Err(error)) => {
+                    self.close_with(key, &CloseReason::bad_request(error.to_string()));
+                    break;
+                }
+            };
+            if matches!(command.request, Request::Pong) {
+                connection.pong();
+                continue;
+            }
+            let (id, method) = (command.id, command.request.method());
+            desk.shared.metrics.command(method);
+            let was_connected = connection.session.is_connected();
+            let step = connection.session.handle(command, &mut desk);
+            if !was_connected {
+                self.after_connect(key);
+            }
+            match step {
+                Step::Silent => {}
+                Step::Reply(reply) => self.reply(key, id, reply),
+                Step::Close(reason) => self.close_with(key, &reason),
+                Step::Ask(ask) => self.ask(key, id, ask),
+            }
+        }
+        self.send_replies(key);
+    }
+
+    /// Handles what was held, now that the connection may go on.
+    pub(super) fn resume_input(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.must_wait() {
+            return;
+        }
+        if let Some(held) = connection.take_held() {
+            self.run(key, &held);
+        }
+        self.start_reading(key);
+    }
+
+    /// The connect command has been answered one way or the other: the next deadline is another.
+    fn after_connect(&mut self, key: ConnectionKey) {
+        let now = self.shared.now();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.session.is_connected() {
+            // The first ping comes somewhere in the second half of the interval, so that clients which came
+            // together are not pinged together.
+            let interval = self.shared.config.limits.ping_interval;
+            let early = interval.mul_f64(fastrand::f64() / 2.0);
+            connection.life = Life::Live {
+                pinged_at: tick_of(now.saturating_sub(early)),
+            };
+            self.schedule(key, now + interval.saturating_sub(early).max(TICK));
+        } else if connection.session.is_refused() {
+            self.schedule(key, now + REFUSED_PATIENCE);
+        }
+    }
+
+    /// Takes the broker's answer at once if it is there, and waits for it otherwise.
+    fn ask(&mut self, key: ConnectionKey, id: u32, mut ask: Ask) {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(settled) = Pin::new(&mut ask).poll(&mut context) {
+            self.settle(key, id, settled);
+            return;
+        }
+        let (Some(connection), Some(worker)) = (self.connections.get_mut(key), self.me.upgrade())
+        else {
+            return;
+        };
+        connection.asking = true;
+        spawn_local(async move {
+            let settled = ask.await;
+            let mut worker = worker.borrow_mut();
+            if let Some(connection) = worker.connections.get_mut(key) {
+                connection.asking = false;
+            }
+            worker.settle(key, id, settled);
+            worker.send_replies(key);
+            worker.resume_input(key);
+            worker.remove_gone();
+        });
+    }
+
+    fn settle(&mut self, key: ConnectionKey, id: u32, settled: Settled) {
+        let Some((connection, mut desk)) = self.desk(key) else {
+            return;
+        };
+        if connection.is_closing() {
+            return;
+        }
+        let reply = connection.session.settle(settled, &mut desk);
+        self.reply(key, id, reply);
+    }
+
+    fn reply(&mut self, key: ConnectionKey, id: u32, mut reply: Reply) {
+        if let Reply::Refused(refusal) = &reply {
+            self.shared.metrics.refused(refusal.code.code());
+        }
+        let rest = reply.split_off(REPLY_FRAME_BYTES);
+        if !self.replies.is_empty() {
+            self.replies.push(b'\n');
+        }
+        reply.write(&mut self.replies, id);
+        if let Some((room, publications)) = rest {
+            // What does not fit into the reply follows it as pushes, before anything live.
+            self.send_replies(key);
+            for publication in publications {
+                self.send(key, &push_frame(&room, &publication));
+            }
+        }
+    }
+
+    fn send_replies(&mut self, key: ConnectionKey) {
+        if self.replies.is_empty() {
+            return;
+        }
+        let mut payload = std::mem::take(&mut self.replies);
+        let mut frame = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
+        frame::write_text(&mut frame, &payload);
+        self.send(key, &frame);
+        payload.clear();
+        if payload.capacity() <= REPLY_FRAME_BYTES {
+            self.replies = payload;
+        }
+    }
+
+    /// Closes, but not before the replies that earlier commands have earned.
+    fn close_with(&mut self, key: ConnectionKey, reason: &CloseReason) {
+        self.send_replies(key);
+        self.close(key, reason);
+    }
+}
+
+/// How long a client whose connect was refused may take to close.
+const REFUSED_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,179 @@
+//! The pump: writes every member what its room's log holds for it, as late as possible, so that a backlog turns
+//! into bigger writes instead of more of them.
+
+
+use crate::room::{Member, RoomKey};
+use crate::room::local::Pass;
+use crate::socket::{ConnectionKey, Socket};
+
+use super::Worker;
+
+/// What one write to a member did.
+enum Outcome {
+    /// The member has everything.
+    UpToDate,
+    /// The socket is blocked, or the join still out.
+    Behind,
+    JustBlocked,
+    Gone,
+}
+
+impl Worker {
+    /// Makes at most `writes` writes. True if there is more to do.
+    pub(super) fn pump(&mut self, writes: usize) -> bool {
+        let mut left = writes;
+        while let Some(mut pass) = self.rooms.pass() {
+            self.visit(&mut pass, &mut left);
+            if left == 0 {
+                self.rooms.pause(pass);
+                self.remove_gone();
+                return true;
+            }
+            self.finish(pass);
+        }
+        self.remove_gone();
+        false
+    }
+
+    /// Goes on with the room's members until all were visited or no write is left.
+    fn visit(&mut self, pass: &mut Pass, left: &mut usize) {
+        let mut just_blocked = Vec::new();
+        let mut wrote = Wrote::default();
+        let Some(room) = self.rooms.get_mut(pass.room) else {
+            return;
+        };
+        while *left > 0 && pass.next < room.members.len() {
+            let index = pass.next;
+            pass.next += 1;
+            let key = room.members[index].connection;
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
+            let waiting = room.waiting_for(index);
+            if waiting.is_empty() {
+                pass.behind |= room.members[index].after == Member::JOINING;
+                continue;
+            }
+            if connection.socket.is_blocked() {
+                pass.behind = true;
+                continue;
+            }
+            *left -= 1;
+            match write_waiting(room, index, &mut connection.socket, &mut wrote) {
+                Outcome::UpToDate => {}
+                Outcome::Behind => pass.behind = true,
+                Outcome::JustBlocked => {
+                    pass.behind = true;
+                    just_blocked.push(key);
+                }
+                Outcome::Gone => self.gone.push(key),
+            }
+        }
+        wrote.count(&self.shared.metrics);
+        for key in just_blocked {
+            self.watch(key);
+        }
+    }
+
+    fn finish(&mut self, pass: Pass) {
+        if let Some(oldest) = self.rooms.finish(pass) {
+            self.shared.metrics.fanned_out(oldest.elapsed());
+        }
+        if pass.behind {
+            self.bound_backlog(pass.room);
+        }
+    }
+
+    /// Closes the members that are further behind than the limit, and drops what everybody else has.
+    fn bound_backlog(&mut self, key: RoomKey) {
+        let most = self.shared.config.limits.backlog_bytes;
+        let Some(room) = self.rooms.get_mut(key) else {
+            return;
+        };
+        if !room.log.check_due(most) {
+            return;
+        }
+        let head = room.log.head();
+        let behind = |member: &&Member| head - member.cursor > most as u64;
+        let slow: Vec<_> = room.members.iter().filter(behind).map(|member| member.connection).collect();
+        for connection in slow {
+            self.close_slow(connection);
+        }
+        if let Some(room) = self.rooms.get_mut(key) {
+            let needed = room.members.iter().map(|member| member.cursor).min();
+            room.log.trim(needed.unwrap_or(head));
+        }
+    }
+
+    /// Writes a connection that has become writable what its rooms hold for it.
+    pub(super) fn catch_up(&mut self, key: ConnectionKey) {
+        let mut wrote = Wrote::default();
+        let mut outcome = Outcome::UpToDate;
+        for place in self.rooms.places(key).to_vec() {
+            let Some(connection) = self.connections.get_mut(key) else {
+                return;
+            };
+            let Some(room) = self.rooms.get_mut(place.room) else {
+                continue;
+            };
+            let index = place.index as usize;
+            if room.waiting_for(index).is_empty() {
+                continue;
+            }
+            outcome = write_waiting(room, index, &mut connection.socket, &mut wrote);
+            // The log may be kept for this member alone: the pump finds out.
+            self.rooms.visit(place.room);
+            if !matches!(outcome, Outcome::UpToDate) {
+                break;
+            }
+        }
+        wrote.count(&self.shared.metrics);
+        match outcome {
+            Outcome::JustBlocked => self.watch(key),
+            Outcome::Gone => self.gone.push(key),
+            Outcome::UpToDate | Outcome::Behind => {}
+        }
+    }
+}
+
+/// Writes to one member; after a partial write the rest of the cut frame goes to the socket, and the cursor stands
+/// between frames again.
+fn write_waiting(
+    room: &mut crate::room::Room,
+    index: usize,
+    socket: &mut Socket,
+    wrote: &mut Wrote,
+) -> Outcome {
+    let cursor = room.members[index].cursor;
+    let waiting = room.log.from(cursor);
+    let (taken, outcome) = match socket.write(waiting) {
+        Ok(taken) if taken == waiting.len() => (taken as u64, Outcome::UpToDate),
+        Ok(taken) => {
+            let boundary = room.log.boundary(cursor + taken as u64);
+            let cut = &waiting[taken..(boundary - cursor) as usize];
+            socket.block(cut);
+            (boundary - cursor, Outcome::JustBlocked)
+        }
+        Err(_) => return Outcome::Gone,
+    };
+    wrote.bytes += taken;
+    wrote.frames += room.log.frames(cursor, cursor + taken) as u64;
+    room.members[index].cursor = cursor + taken;
+    outcome
+}
+
+/// Counted once a slice, as the counters are shared by all workers.
+#[derive(Default)]
+struct Wrote {
+    frames: u64,
+    bytes: u64,
+}
+
+impl Wrote {
+    fn count(&self, metrics: &crate::metrics::Metrics) {
+        if self.bytes > 0 {
+            metrics.deliveries.inc_by(self.frames);
+            metrics.delivered_bytes.inc_by(self.bytes);
+        }
+    }
+}
