@@ -1,0 +1,3 @@
+//! A chat node.
+
+pub mod frame;
