@@ -18,6 +18,9 @@ mod tests;
 pub use reader::Reader;
 pub use writer::{TextHeader, frame_text_parts, text_header, write_close, write_pong, write_text};
 
+/// The most bytes a header takes that we write.
+pub const MAX_HEADER_BYTES: usize = 10;
+
 /// The most payload bytes a ping, pong or close may have.
 pub const MAX_CONTROL_BYTES: usize = 125;
 

@@ -51,7 +51,10 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let node = Node::start(config)?;
     let mut signals = {
         let _entered = runtime.enter();
-        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]
+        [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ]
     };
     let (address, admin) = (node.address()?, node.admin_address()?);
     tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");

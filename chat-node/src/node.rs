@@ -174,7 +174,7 @@ async fn sweep(memory: Arc<Memory>, shared: Arc<Shared>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         second.tick().await;
-        memory.sweep();
+        memory.sweep(Instant::now());
         let usage = memory.usage();
         let metrics = &shared.metrics;
         metrics.history_rooms.set(usage.rooms as i64);

@@ -50,6 +50,7 @@ impl Worker {
             // Only the peer's close frame still matters: it says that ours has been read.
             if matches!(incoming, Incoming::Close(_)) {
                 self.remove(key);
+                return ControlFlow::Break(());
             }
             return ControlFlow::Continue(());
         }
@@ -66,7 +67,10 @@ impl Worker {
                 let expected = "expected text frames with JSON, got a binary frame";
                 self.close(key, &CloseReason::bad_request(expected));
             }
-            Incoming::Close(_) => self.close(key, &CloseReason::NORMAL),
+            Incoming::Close(_) => {
+                self.close(key, &CloseReason::NORMAL);
+                return ControlFlow::Break(());
+            }
         }
         ControlFlow::Continue(())
     }

@@ -12,8 +12,6 @@ use super::Worker;
 enum Outcome {
     /// The member has everything.
     UpToDate,
-    /// The socket is blocked, or the join still out.
-    Behind,
     JustBlocked,
     Gone,
 }
@@ -61,7 +59,6 @@ impl Worker {
             *left -= 1;
             match write_waiting(room, index, &mut connection.socket, &mut wrote) {
                 Outcome::UpToDate => {}
-                Outcome::Behind => pass.behind = true,
                 Outcome::JustBlocked => {
                     pass.behind = true;
                     just_blocked.push(key);
@@ -131,7 +128,7 @@ impl Worker {
         match outcome {
             Outcome::JustBlocked => self.watch(key),
             Outcome::Gone => self.gone.push(key),
-            Outcome::UpToDate | Outcome::Behind => {}
+            Outcome::UpToDate => {}
         }
     }
 }
