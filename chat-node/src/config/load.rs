@@ -1,0 +1,216 @@
+//! Command line, environment and file -> `Invocation`.
+//!
+//! The sources are layered inside clap: a value from the file, or over it from the environment,
+//! becomes the default of its flag. So one parser checks a value wherever it comes from, and a flag
+//! wins by being given.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser as _};
+use http::Uri;
+
+use super::duration::{HOUR, MILLISECOND, between};
+use super::environment::{Environment, variable};
+use super::file::{self, Known};
+use super::{Config, ConfigError, FileError, Place, RoomClasses, check};
+
+/// What the process was asked to do.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(Box<Config>),
+    Probe(Probe),
+}
+
+/// A health check: ask `url`, wait at most `timeout` for its answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub url: Uri,
+    pub timeout: Duration,
+}
+
+/// Chat node: sockets, sessions, rooms and an embedded broker
+#[derive(clap::Parser)]
+#[command(name = "chat-node", version, disable_help_subcommand = true)]
+struct Cli {
+    /// YAML file with settings
+    #[arg(long = "config", value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Ask a running node whether it is ready: exit code 0 if so, for images without a shell
+    Probe {
+        /// What to ask [default: /readyz on the admin address]
+        #[arg(long, value_name = "URL", value_parser = http_url)]
+        url: Option<Uri>,
+        /// How long to wait for the answer
+        #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = between(MILLISECOND..=HOUR))]
+        timeout: Duration,
+    },
+}
+
+/// Values by setting (YAML path), each with the place it comes from.
+type Layers = BTreeMap<String, (Place, Vec<String>)>;
+
+pub(super) fn load(
+    args: Vec<OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Invocation, ConfigError> {
+    let environment = Environment::new(environment);
+
+    // The flags alone first: they name the file, and help must not depend on it.
+    let flags = parse(Cli::command(), &args, &Layers::new())?;
+    if let Some(Action::Probe {
+        url: Some(url),
+        timeout,
+    }) = flags.action
+    {
+        return Ok(Invocation::Probe(Probe { url, timeout }));
+    }
+    let from_environment = || environment.get(&variable("config"));
+    let file = match flags.file {
+        Some(file) => Some(file),
+        None => from_environment()?.map(PathBuf::from),
+    };
+
+    let (mut layers, room_classes) = file
+        .as_deref()
+        .map(read_file)
+        .transpose()?
+        .unwrap_or_default();
+    layers.append(&mut read_environment(&environment)?);
+    let Cli { config, action, .. } = parse(Cli::command(), &args, &layers)?;
+
+    if let Some(Action::Probe { url, timeout }) = action {
+        let url = url.unwrap_or_else(|| readiness_url(config.listening.admin_listen));
+        return Ok(Invocation::Probe(Probe { url, timeout }));
+    }
+    let known: Vec<_> = settings()
+        .iter()
+        .filter_map(Arg::get_long)
+        .chain(["config"])
+        .map(variable)
+        .collect();
+    let config = Config {
+        room_classes,
+        warnings: environment.warnings(&known),
+        ..config
+    };
+    check::check(&config)?;
+    Ok(Invocation::Serve(Box::new(config)))
+}
+
+pub(super) fn defaults() -> Config {
+    let cli = Cli::try_parse_from(["chat-node"]);
+    cli.expect("every default is a valid value").config
+}
+
+/// The table of settings: one argument each, its id the YAML path.
+pub(super) fn settings() -> Vec<Arg> {
+    let command = Config::augment_args(Command::new("settings"));
+    command.get_arguments().cloned().collect()
+}
+
+fn parse(command: Command, args: &[OsString], layers: &Layers) -> Result<Cli, ConfigError> {
+    let place = |long: &str| {
+        let in_layers = |setting: Arg| Some(layers.get(setting.get_id().as_str())?.0.clone());
+        let setting = settings()
+            .into_iter()
+            .find(|setting| setting.get_long() == Some(long));
+        setting
+            .and_then(in_layers)
+            .unwrap_or_else(|| Place::Flag(long.to_owned()))
+    };
+    let mut command = command.mut_args(name_variable);
+    for (path, (_, values)) in layers {
+        command = command.mut_arg(path, |setting| setting.default_values(values));
+    }
+    let matches = command.try_get_matches_from(args);
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| ConfigError::from_clap(error, place))
+}
+
+/// Adds the environment variable to an argument's help, as clap would if it read it.
+fn name_variable(argument: Arg) -> Arg {
+    match (argument.get_long().map(variable), argument.get_help()) {
+        (Some(variable), Some(help)) => {
+            let help = format!("{help} [env: {variable}]");
+            argument.help(help)
+        }
+        _ => argument,
+    }
+}
+
+fn read_file(file: &Path) -> Result<(Layers, RoomClasses), ConfigError> {
+    let known: Vec<_> = settings()
+        .iter()
+        .map(|setting| Known {
+            path: setting.get_id().to_string(),
+            is_list: is_list(setting),
+        })
+        .collect();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| FileError::Unreadable(error.to_string()));
+    let (values, room_classes) =
+        text.and_then(|text| file::read(&text, &known))
+            .map_err(|problem| ConfigError::File {
+                file: file.to_owned(),
+                problem,
+            })?;
+    let layers = values.into_iter().map(|(path, values)| {
+        let place = Place::File {
+            file: file.to_owned(),
+            path: path.clone(),
+        };
+        (path, (place, values))
+    });
+    Ok((layers.collect(), room_classes))
+}
+
+fn read_environment(environment: &Environment) -> Result<Layers, ConfigError> {
+    let mut layers = Layers::new();
+    for setting in settings() {
+        let Some(name) = setting.get_long().map(variable) else {
+            continue;
+        };
+        if let Some(value) = environment.get(&name)? {
+            let path = setting.get_id().to_string();
+            layers.insert(path, (Place::Variable(name), vec![value]));
+        }
+    }
+    Ok(layers)
+}
+
+fn is_list(setting: &Arg) -> bool {
+    matches!(setting.get_action(), clap::ArgAction::Append)
+}
+
+/// A node that listens on every address is asked on loopback.
+fn readiness_url(mut admin: SocketAddr) -> Uri {
+    if admin.ip().is_unspecified() {
+        admin.set_ip(match admin.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let url = format!("http://{admin}/readyz");
+    url.parse().expect("an address and a path make a URL")
+}
+
+fn http_url(text: &str) -> Result<Uri, String> {
+    let url: Option<Uri> = text.parse().ok();
+    url.filter(|url| {
+        url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty())
+    })
+    .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090/readyz".to_owned())
+}
