@@ -2,7 +2,8 @@
 //!
 //! The structs below are the one table of settings. A field's `id` is its YAML path, its `long` the
 //! flag, and `NATTER_` plus the flag in capitals its environment variable; add a setting here and in
-//! docs/configuration.md, nowhere else. Rules that bind two settings together are in `check`.
+//! docs/configuration.md, nowhere else (`long` before `id`, or the flag is named after the id).
+//! Rules that bind two settings together are in `check`.
 
 mod check;
 mod duration;
@@ -20,16 +21,15 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use error::ConfigError;
-pub use file::FileError;
+pub use error::{ConfigError, FileError, Place};
 pub use load::{Invocation, Probe};
-pub use origins::{AllowedOrigin, Origins};
+pub use origins::Origins;
 pub use room_class::{PublishAccess, ReadAccess, RoomClass, RoomClasses, SubscribeAccess};
 pub use trusted_proxies::TrustedProxies;
 pub use value::LogFormat;
 
 use duration::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, between};
-use value::{MAX_COUNT, address, available_cores, log_filter, whole};
+use value::{MAX_COUNT, MAX_WORKERS, address, available_cores, log_filter, whole};
 
 /// Everything a node is told at start; each value is checked.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,7 +63,7 @@ pub struct Listening {
     #[arg(long, id = "adminListen", value_name = "IP:PORT", default_value = "127.0.0.1:9090", value_parser = address)]
     pub admin_listen: SocketAddr,
     /// Threads that own connections, 1 to 1024 [default: available cores]
-    #[arg(long, id = "workers", value_name = "COUNT", default_value_t = available_cores(), hide_default_value = true, value_parser = whole::<usize>(1..=1024))]
+    #[arg(long, id = "workers", value_name = "COUNT", default_value_t = available_cores(), hide_default_value = true, value_parser = whole::<usize>(1..=MAX_WORKERS))]
     pub workers: usize,
 }
 
@@ -116,7 +116,7 @@ pub struct Limits {
     /// What may wait to be sent to one member before it counts as a slow client
     #[arg(long, id = "limits.backlogBytes", value_name = "BYTES", default_value = "1048576", value_parser = whole::<usize>(1..=MAX_COUNT))]
     pub backlog_bytes: usize,
-    /// How long it may wait, at most 1h
+    /// How long something may wait to be sent to one member, at most 1h
     #[arg(long, id = "limits.backlogAge", value_name = "DURATION", default_value = "20s", value_parser = between(MILLISECOND..=HOUR))]
     pub backlog_age: Duration,
     /// Largest head of an HTTP request, 8192 to 1048576

@@ -26,9 +26,12 @@ impl Environment {
 
     pub(super) fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let text = |value: &OsString| {
-            value.clone().into_string().map_err(|_| ConfigError::NotText {
-                variable: name.to_owned(),
-            })
+            value
+                .clone()
+                .into_string()
+                .map_err(|_| ConfigError::NotText {
+                    variable: name.to_owned(),
+                })
         };
         self.variables.get(name).map(text).transpose()
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 
-use super::FileError;
+use super::nearest::hint;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -27,6 +27,31 @@ pub enum ConfigError {
     /// Settings that are each fine but not together.
     #[error("{0}")]
     Rule(String),
+}
+
+/// What is wrong in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    #[error("{0}")]
+    Yaml(String),
+    #[error("unknown key '{path}'{}", hint(nearest.as_deref()))]
+    UnknownKey {
+        path: String,
+        nearest: Option<String>,
+    },
+    #[error("{path}: {problem}")]
+    Value { path: String, problem: String },
+}
+
+impl FileError {
+    pub(super) fn value(path: &str, problem: impl Into<String>) -> Self {
+        Self::Value {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
 }
 
 /// Where a value was set.
@@ -58,14 +83,18 @@ impl ConfigError {
             _ => None,
         };
         let argument = text(ContextKind::InvalidArg).and_then(long_of);
-        let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
-        match (argument, value, expected(&error)) {
-            (Some(long), Some(found), Some(expected)) => Self::Value {
-                place: place(long),
+        let found = text(ContextKind::InvalidValue);
+        let (Some(long), Some(found), Some(expected)) = (argument, found, expected(&error)) else {
+            return Self::Usage(first_lines(&error));
+        };
+        match place(long) {
+            // A flag without its value: clap says so better.
+            Place::Flag(_) if found.is_empty() => Self::Usage(first_lines(&error)),
+            place => Self::Value {
+                place,
                 expected,
                 found: found.to_owned(),
             },
-            _ => Self::Usage(first_lines(&error)),
         }
     }
 }
@@ -91,7 +120,9 @@ fn first_lines(error: &clap::Error) -> String {
     });
     let lines: Vec<_> = paragraphs
         .map(|paragraph| {
-            let start = paragraph.trim_start_matches("error: ").trim_start_matches("tip: ");
+            let start = paragraph
+                .trim_start_matches("error: ")
+                .trim_start_matches("tip: ");
             start.split_whitespace().collect::<Vec<_>>().join(" ")
         })
         .collect();

@@ -5,36 +5,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use serde_saphyr::UserMessageFormatter;
 
-use super::RoomClasses;
-use super::nearest::{hint, nearest};
+use super::nearest::nearest;
+use super::{FileError, RoomClasses};
 
 const ROOM_CLASSES: &str = "roomClasses";
-
-/// What is wrong in a file, on one line.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    #[error("cannot be read: {0}")]
-    Unreadable(String),
-    #[error("{0}")]
-    Yaml(String),
-    #[error("unknown key '{path}'{}", hint(nearest.as_deref()))]
-    UnknownKey {
-        path: String,
-        nearest: Option<String>,
-    },
-    #[error("{path}: {problem}")]
-    Value { path: String, problem: String },
-}
-
-impl FileError {
-    pub(super) fn value(path: &str, problem: impl Into<String>) -> Self {
-        Self::Value {
-            path: path.to_owned(),
-            problem: problem.into(),
-        }
-    }
-}
 
 /// A setting of the file: a list has any number of values, every other setting one.
 pub(super) type Values = BTreeMap<String, Vec<String>>;
@@ -62,7 +38,9 @@ fn parse(text: &str) -> Result<Value, FileError> {
     // YAML 1.2: `off` is a log level, not a boolean.
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let text = error.without_snippet().to_string();
+        let text = error
+            .without_snippet()
+            .render_with_formatter(&UserMessageFormatter);
         FileError::Yaml(text.split_whitespace().collect::<Vec<_>>().join(" "))
     })
 }
@@ -80,7 +58,10 @@ fn flatten(
             if let Some(found) = setting_values(setting, value)? {
                 values.insert(path, found);
             }
-        } else if known.iter().any(|setting| setting.path.starts_with(&inside)) {
+        } else if known
+            .iter()
+            .any(|setting| setting.path.starts_with(&inside))
+        {
             match value {
                 Value::Object(keys) => flatten(&inside, keys, known, values)?,
                 Value::Null => {}
@@ -97,7 +78,9 @@ fn flatten(
 /// Every name of the file: settings, their sections, room classes.
 fn names(known: &[Known]) -> impl Iterator<Item = &str> {
     let paths = known.iter().map(|setting| setting.path.as_str());
-    let sections = paths.clone().filter_map(|path| Some(path.split_once('.')?.0));
+    let sections = paths
+        .clone()
+        .filter_map(|path| Some(path.split_once('.')?.0));
     paths.chain(sections).chain([ROOM_CLASSES])
 }
 
@@ -110,9 +93,11 @@ fn setting_values(setting: &Known, value: Value) -> Result<Option<Vec<String>>, 
     let single = |value| scalar(value).ok_or_else(|| FileError::value(&setting.path, expected));
     match value {
         Value::Null => Ok(None),
-        Value::Array(items) if setting.is_list => {
-            items.into_iter().map(single).collect::<Result<_, _>>().map(Some)
-        }
+        Value::Array(items) if setting.is_list => items
+            .into_iter()
+            .map(single)
+            .collect::<Result<_, _>>()
+            .map(Some),
         value => Ok(Some(vec![single(value)?])),
     }
 }

@@ -15,9 +15,8 @@ use http::Uri;
 
 use super::duration::{HOUR, MILLISECOND, between};
 use super::environment::{Environment, variable};
-use super::error::Place;
 use super::file::{self, Known};
-use super::{Config, ConfigError, FileError, RoomClasses, check};
+use super::{Config, ConfigError, FileError, Place, RoomClasses, check};
 
 /// What the process was asked to do.
 #[derive(Debug)]
@@ -70,7 +69,11 @@ pub(super) fn load(
 
     // The flags alone first: they name the file, and help must not depend on it.
     let flags = parse(Cli::command(), &args, &Layers::new())?;
-    if let Some(Action::Probe { url: Some(url), timeout }) = flags.action {
+    if let Some(Action::Probe {
+        url: Some(url),
+        timeout,
+    }) = flags.action
+    {
         return Ok(Invocation::Probe(Probe { url, timeout }));
     }
     let from_environment = || environment.get(&variable("config"));
@@ -79,7 +82,11 @@ pub(super) fn load(
         None => from_environment()?.map(PathBuf::from),
     };
 
-    let (mut layers, room_classes) = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+    let (mut layers, room_classes) = file
+        .as_deref()
+        .map(read_file)
+        .transpose()?
+        .unwrap_or_default();
     layers.append(&mut read_environment(&environment)?);
     let Cli { config, action, .. } = parse(Cli::command(), &args, &layers)?;
 
@@ -87,7 +94,12 @@ pub(super) fn load(
         let url = url.unwrap_or_else(|| readiness_url(config.listening.admin_listen));
         return Ok(Invocation::Probe(Probe { url, timeout }));
     }
-    let known: Vec<_> = settings().iter().filter_map(Arg::get_long).chain(["config"]).map(variable).collect();
+    let known: Vec<_> = settings()
+        .iter()
+        .filter_map(Arg::get_long)
+        .chain(["config"])
+        .map(variable)
+        .collect();
     let config = Config {
         room_classes,
         warnings: environment.warnings(&known),
@@ -98,7 +110,8 @@ pub(super) fn load(
 }
 
 pub(super) fn defaults() -> Config {
-    Cli::parse_from(["chat-node"]).config
+    let cli = Cli::try_parse_from(["chat-node"]);
+    cli.expect("every default is a valid value").config
 }
 
 /// The table of settings: one argument each, its id the YAML path.
@@ -110,8 +123,12 @@ pub(super) fn settings() -> Vec<Arg> {
 fn parse(command: Command, args: &[OsString], layers: &Layers) -> Result<Cli, ConfigError> {
     let place = |long: &str| {
         let in_layers = |setting: Arg| Some(layers.get(setting.get_id().as_str())?.0.clone());
-        let setting = settings().into_iter().find(|setting| setting.get_long() == Some(long));
-        setting.and_then(in_layers).unwrap_or_else(|| Place::Flag(long.to_owned()))
+        let setting = settings()
+            .into_iter()
+            .find(|setting| setting.get_long() == Some(long));
+        setting
+            .and_then(in_layers)
+            .unwrap_or_else(|| Place::Flag(long.to_owned()))
     };
     let mut command = command.mut_args(name_variable);
     for (path, (_, values)) in layers {
@@ -142,13 +159,14 @@ fn read_file(file: &Path) -> Result<(Layers, RoomClasses), ConfigError> {
             is_list: is_list(setting),
         })
         .collect();
-    let text = std::fs::read_to_string(file).map_err(|error| FileError::Unreadable(error.to_string()));
-    let (values, room_classes) = text
-        .and_then(|text| file::read(&text, &known))
-        .map_err(|problem| ConfigError::File {
-            file: file.to_owned(),
-            problem,
-        })?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| FileError::Unreadable(error.to_string()));
+    let (values, room_classes) =
+        text.and_then(|text| file::read(&text, &known))
+            .map_err(|problem| ConfigError::File {
+                file: file.to_owned(),
+                problem,
+            })?;
     let layers = values.into_iter().map(|(path, values)| {
         let place = Place::File {
             file: file.to_owned(),
@@ -191,6 +209,8 @@ fn readiness_url(mut admin: SocketAddr) -> Uri {
 
 fn http_url(text: &str) -> Result<Uri, String> {
     let url: Option<Uri> = text.parse().ok();
-    url.filter(|url| url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty()))
-        .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090/readyz".to_owned())
+    url.filter(|url| {
+        url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty())
+    })
+    .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090/readyz".to_owned())
 }

@@ -41,7 +41,13 @@ mod tests {
 
     #[test]
     fn slips_find_the_name_and_other_words_find_none() {
-        let names = ["listen", "limits", "limits.connections", "limits.roomsPerSession", "history.maxAge"];
+        let names = [
+            "listen",
+            "limits",
+            "limits.connections",
+            "limits.roomsPerSession",
+            "history.maxAge",
+        ];
         for (slip, expected) in [
             ("limits.roomPerSession", Some("limits.roomsPerSession")),
             ("limits.rooms-per-session", Some("limits.roomsPerSession")),

@@ -10,13 +10,18 @@ const EXPECTED: &str = "expected an origin scheme://host[:port] without a path, 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Origins {
     /// Web origins that may connect, comma separated: https://example.com, https://*.example.com or `*` for any; the node's own page always may
-    #[arg(long = "allowed-origins", id = "auth.allowedOrigins", value_name = "ORIGINS", value_delimiter = ',')]
+    #[arg(
+        long = "allowed-origins",
+        id = "auth.allowedOrigins",
+        value_name = "ORIGINS",
+        value_delimiter = ','
+    )]
     allowed: Vec<AllowedOrigin>,
 }
 
 /// One entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedOrigin {
+enum AllowedOrigin {
     Any,
     One(Origin),
     /// Every name below the origin's host, at any depth, and not the host itself.
@@ -25,7 +30,7 @@ pub enum AllowedOrigin {
 
 /// Scheme, host and port in lower case, as browsers compare them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+struct Origin {
     scheme: String,
     host: String,
     /// `None` where the scheme has no default port, such as a desktop application's own scheme.
@@ -107,7 +112,9 @@ impl Origin {
 
 fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 fn is_host(host: &str) -> bool {
@@ -117,7 +124,9 @@ fn is_host(host: &str) -> bool {
     }
     !host.is_empty()
         && !host.starts_with('.')
-        && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        && host
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
 #[cfg(test)]
@@ -131,7 +140,12 @@ mod tests {
 
     #[test]
     fn listed_origins_and_their_subdomains_are_allowed_and_others_refused() {
-        let origins = origins(&["https://example.com", "https://*.example.org", "http://localhost:3000", "tauri://localhost"]);
+        let origins = origins(&[
+            "https://example.com",
+            "https://*.example.org",
+            "http://localhost:3000",
+            "tauri://localhost",
+        ]);
         let allows = |origin| origins.allows(origin, Some("chat.internal"));
         for origin in [
             "https://example.com",
@@ -194,7 +208,11 @@ mod tests {
             "https://[::1",
             "",
         ] {
-            assert_eq!(text.parse::<AllowedOrigin>(), Err(EXPECTED.to_owned()), "{text}");
+            assert_eq!(
+                text.parse::<AllowedOrigin>(),
+                Err(EXPECTED.to_owned()),
+                "{text}"
+            );
         }
     }
 }

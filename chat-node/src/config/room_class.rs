@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::FileError;
 use super::duration::{DAY, SECOND, between};
-use super::file::FileError;
 use super::nearest::nearest;
 use super::value::MAX_COUNT;
 
@@ -129,7 +129,8 @@ impl Fields {
             .filter(|prefix| (1..=MAX_PREFIX_CHARS).contains(&prefix.chars().count()))
             .filter(|prefix| !prefix.contains([':', '#']))
             .ok_or_else(|| {
-                let expected = format!("expected 1 to {MAX_PREFIX_CHARS} characters without ':' and '#'");
+                let expected =
+                    format!("expected 1 to {MAX_PREFIX_CHARS} characters without ':' and '#'");
                 self.wrong("prefix", expected)
             })
     }
@@ -138,7 +139,9 @@ impl Fields {
     fn class(mut self) -> Result<RoomClass, FileError> {
         let read_access = "one of Anyone, Subscribers, Server, None";
         let class = RoomClass {
-            subscribe: self.take("subscribe", "one of Anyone, Token, Server")?.unwrap_or_default(),
+            subscribe: self
+                .take("subscribe", "one of Anyone, Token, Server")?
+                .unwrap_or_default(),
             publish: self
                 .take("publish", "one of Anyone, Subscribers, Token, Server")?
                 .unwrap_or_default(),
@@ -178,12 +181,18 @@ impl Fields {
         .transpose()
     }
 
-    fn take<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<Option<T>, FileError> {
+    fn take<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, FileError> {
         self.known.push(format!("{}.{name}", self.path));
         let value = self.left.remove(name).unwrap_or_default();
         let found = value.to_string();
         // The text "None" is an access; only an absent or empty field is no value.
-        let field = (!value.is_null()).then(|| serde_json::from_value(value)).transpose();
+        let field = (!value.is_null())
+            .then(|| serde_json::from_value(value))
+            .transpose();
         field.map_err(|_| self.wrong(name, format!("expected {expected}, found {found}")))
     }
 
@@ -242,12 +251,30 @@ mod tests {
     #[test]
     fn errors_name_the_entry_the_field_and_what_was_expected() {
         for (value, text) in [
-            (json!("news"), "roomClasses: expected a list of at most 64 classes"),
-            (json!(["news"]), "roomClasses[0]: expected a mapping with a prefix"),
-            (json!([{}]), "roomClasses[0].prefix: expected 1 to 64 characters without ':' and '#'"),
-            (json!([{"prefix": "a:b"}]), "roomClasses[0].prefix: expected 1 to 64 characters without ':' and '#'"),
-            (json!([{"prefix": 5}]), "roomClasses[0].prefix: expected a text, found 5"),
-            (json!([{"prefix": "a"}, {"prefix": "a"}]), "roomClasses[1].prefix: 'a' stands twice"),
+            (
+                json!("news"),
+                "roomClasses: expected a list of at most 64 classes",
+            ),
+            (
+                json!(["news"]),
+                "roomClasses[0]: expected a mapping with a prefix",
+            ),
+            (
+                json!([{}]),
+                "roomClasses[0].prefix: expected 1 to 64 characters without ':' and '#'",
+            ),
+            (
+                json!([{"prefix": "a:b"}]),
+                "roomClasses[0].prefix: expected 1 to 64 characters without ':' and '#'",
+            ),
+            (
+                json!([{"prefix": 5}]),
+                "roomClasses[0].prefix: expected a text, found 5",
+            ),
+            (
+                json!([{"prefix": "a"}, {"prefix": "a"}]),
+                "roomClasses[1].prefix: 'a' stands twice",
+            ),
             (
                 json!([{"prefix": "a", "subscribe": "None"}]),
                 "roomClasses[0].subscribe: expected one of Anyone, Token, Server, found \"None\"",

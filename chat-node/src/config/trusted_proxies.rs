@@ -19,7 +19,9 @@ impl TrustedProxies {
     /// Whether `address` is a trusted proxy; `::ffff:10.0.0.1` is the same as `10.0.0.1`.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.networks.iter().any(|network| network.contains(&address))
+        self.networks
+            .iter()
+            .any(|network| network.contains(&address))
     }
 }
 
@@ -39,7 +41,9 @@ mod tests {
     #[test]
     fn addresses_and_networks_contain_what_they_say() {
         let proxies = TrustedProxies {
-            networks: ["10.0.0.1/8", "192.0.2.1", "fd00::/8"].map(|text| network(text).unwrap()).into(),
+            networks: ["10.0.0.1/8", "192.0.2.1", "fd00::/8"]
+                .map(|text| network(text).unwrap())
+                .into(),
         };
         let contains = |text: &str| proxies.contains(text.parse().unwrap());
         assert!(contains("10.200.0.3"));
@@ -55,7 +59,12 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for text in ["10.0.0.0/33", "example.com", "10.0.0", ""] {
-            assert!(network(text).unwrap_err().starts_with("expected an IP address"), "{text}");
+            assert!(
+                network(text)
+                    .unwrap_err()
+                    .starts_with("expected an IP address"),
+                "{text}"
+            );
         }
     }
 }

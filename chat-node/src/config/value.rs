@@ -9,6 +9,8 @@ use tracing_subscriber::filter::LevelFilter;
 /// The largest count: what an int32 of the ChatService can say.
 pub(super) const MAX_COUNT: u64 = i32::MAX as u64;
 
+pub(super) const MAX_WORKERS: u64 = 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -65,7 +67,9 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn available_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_WORKERS as usize)
 }
 
 #[cfg(test)]
@@ -77,7 +81,15 @@ mod tests {
         let parse = whole::<u32>(1..=524_288);
         assert_eq!(parse("1"), Ok(1));
         assert_eq!(parse("524288"), Ok(524_288));
-        for text in ["0", "524289", "-1", "1.5", "64Ki", "", "99999999999999999999"] {
+        for text in [
+            "0",
+            "524289",
+            "-1",
+            "1.5",
+            "64Ki",
+            "",
+            "99999999999999999999",
+        ] {
             assert_eq!(
                 parse(text),
                 Err("expected a whole number from 1 to 524288".to_owned()),
@@ -96,7 +108,15 @@ mod tests {
         ] {
             assert_eq!(address(text).unwrap().to_string(), expected);
         }
-        for text in ["8080", "example.com:80", "localhost", "127.0.0.1", ":x", ":70000", ""] {
+        for text in [
+            "8080",
+            "example.com:80",
+            "localhost",
+            "127.0.0.1",
+            ":x",
+            ":70000",
+            "",
+        ] {
             let error = address(text).unwrap_err();
             assert!(error.starts_with("expected ip:port"), "{text}: {error}");
         }
@@ -104,7 +124,13 @@ mod tests {
 
     #[test]
     fn log_filters_are_levels_or_directives() {
-        for text in ["info", "WARN", "off", "info,chat_node=debug", "warn,[session]=trace"] {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "info,chat_node=debug",
+            "warn,[session]=trace",
+        ] {
             assert_eq!(log_filter(text), Ok(text.to_owned()));
         }
         for text in ["inof", "", "info,", "chat_node=loud", "chat_node"] {
