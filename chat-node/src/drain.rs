@@ -95,7 +95,9 @@ mod tests {
         assert_eq!(batches(30_000, Duration::from_secs(30)), 300);
         assert_eq!(batches(100, Duration::from_secs(30)), 100);
         assert_eq!(batches(30_000, Duration::ZERO), 1);
-        let closed: Vec<_> = (0..300).map(|n| share(30_001, n + 1, 300) - share(30_001, n, 300)).collect();
+        let closed: Vec<_> = (0..300)
+            .map(|n| share(30_001, n + 1, 300) - share(30_001, n, 300))
+            .collect();
         assert_eq!(closed.iter().sum::<usize>(), 30_001);
         assert!(closed.iter().all(|batch| (100..=101).contains(batch)));
     }

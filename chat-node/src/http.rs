@@ -48,7 +48,10 @@ pub fn clients(shared: Arc<Shared>, inboxes: Vec<Inbox>) -> Router {
     Router::new()
         .merge(web::router())
         .route("/connection/websocket", any(websocket::upgrade))
-        .with_state(websocket::Front { shared, inboxes: inboxes.into() })
+        .with_state(websocket::Front {
+            shared,
+            inboxes: inboxes.into(),
+        })
         .fallback(not_found)
 }
 
@@ -58,7 +61,12 @@ async fn not_found() -> (StatusCode, &'static str) {
 }
 
 /// Accepts connections until `stop` says true.
-pub async fn serve(listener: TcpListener, router: Router, heads: Heads, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    heads: Heads,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

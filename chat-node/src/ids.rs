@@ -104,7 +104,12 @@ mod tests {
 
     #[test]
     fn the_class_is_what_stands_before_the_first_colon() {
-        let class = |name| RoomName::parse(name, 255).unwrap().class().map(str::to_owned);
+        let class = |name| {
+            RoomName::parse(name, 255)
+                .unwrap()
+                .class()
+                .map(str::to_owned)
+        };
         assert_eq!(class("lobby"), None);
         assert_eq!(class("chat:a:b").as_deref(), Some("chat"));
     }

@@ -93,7 +93,11 @@ impl Metrics {
             )?,
             registry: registry.clone(),
         };
-        let build = register.gauge_vec("build_info", "Always 1; the labels say what runs.", &["version"])?;
+        let build = register.gauge_vec(
+            "build_info",
+            "Always 1; the labels say what runs.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.connections_limit.set(connections_limit as i64);
         Ok(metrics)
@@ -110,7 +114,9 @@ impl Metrics {
 
     pub fn refused(&self, code: u32) {
         let code = itoa::Buffer::new().format(code).to_owned();
-        self.command_errors.with_label_values(&[code.as_str()]).inc();
+        self.command_errors
+            .with_label_values(&[code.as_str()])
+            .inc();
     }
 
     pub fn published(&self, took: Duration) {
@@ -123,7 +129,11 @@ impl Metrics {
     }
 
     pub fn recovery(&self, recovered: bool) {
-        let outcome = if recovered { "recovered" } else { "unrecovered" };
+        let outcome = if recovered {
+            "recovered"
+        } else {
+            "unrecovered"
+        };
         self.recoveries.with_label_values(&[outcome]).inc();
     }
 
@@ -139,7 +149,10 @@ impl Metrics {
 struct Register<'a>(&'a Registry);
 
 impl Register<'_> {
-    fn keep<C: prometheus::core::Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+    fn keep<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: C,
+    ) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
@@ -148,7 +161,12 @@ impl Register<'_> {
         self.keep(IntCounter::with_opts(opts(name, help))?)
     }
 
-    fn counter_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counter_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         self.keep(IntCounterVec::new(opts(name, help), labels)?)
     }
 
@@ -156,7 +174,12 @@ impl Register<'_> {
         self.keep(IntGauge::with_opts(opts(name, help))?)
     }
 
-    fn gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauge_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         self.keep(IntGaugeVec::new(opts(name, help), labels)?)
     }
 

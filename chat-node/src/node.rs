@@ -90,7 +90,11 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, Error> {
         raise_file_descriptors(config.limits.connections)?;
         let clients = listen(config.listening.listen, "clients", "--listen")?;
-        let admin = listen(config.listening.admin_listen, "the admin port", "--admin-listen")?;
+        let admin = listen(
+            config.listening.admin_listen,
+            "the admin port",
+            "--admin-listen",
+        )?;
         let registry = Arc::new(Registry::default());
         let memory = Arc::new(Memory::new(
             memory::Limits {
@@ -146,9 +150,19 @@ impl Node {
         let shared = &self.shared;
         let front = http::clients(shared.clone(), self.inboxes.clone());
         let timeout = &shared.config.limits;
-        tokio::spawn(http::serve(clients, front, http::Heads::of(timeout), stopped.clone()));
+        tokio::spawn(http::serve(
+            clients,
+            front,
+            http::Heads::of(timeout),
+            stopped.clone(),
+        ));
         let admin_front = http::admin::router(shared.clone(), self.inboxes.clone());
-        tokio::spawn(http::serve(admin, admin_front, http::Heads::of(timeout), stopped));
+        tokio::spawn(http::serve(
+            admin,
+            admin_front,
+            http::Heads::of(timeout),
+            stopped,
+        ));
         let sweeper = tokio::spawn(sweep(self.memory, shared.clone()));
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
@@ -181,13 +195,19 @@ async fn sweep(memory: Arc<Memory>, shared: Arc<Shared>) {
         metrics.history_publications.set(usage.publications as i64);
         metrics.history_bytes.set(usage.bytes as i64);
         let evicted = metrics.history_evicted_rooms.get();
-        metrics.history_evicted_rooms.inc_by(usage.evicted_rooms_total.saturating_sub(evicted));
+        metrics
+            .history_evicted_rooms
+            .inc_by(usage.evicted_rooms_total.saturating_sub(evicted));
         metrics.rooms.set(shared.registry.rooms() as i64);
         metrics.sessions.set(shared.sessions.load(Relaxed) as i64);
     }
 }
 
-fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<TcpListener, Error> {
+fn listen(
+    address: SocketAddr,
+    what: &'static str,
+    flag: &'static str,
+) -> Result<TcpListener, Error> {
     let open = || {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;

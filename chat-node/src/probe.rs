@@ -32,7 +32,10 @@ pub fn probe(url: &str, timeout: Duration) -> Result<(), Error> {
         let mut stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.take(64 * 1024).read_to_string(&mut answer)?;
         Ok(answer)
@@ -51,6 +54,10 @@ pub fn probe(url: &str, timeout: Duration) -> Result<(), Error> {
     }
     Err(Error::Unhealthy {
         url: url.to_owned(),
-        status: if status.is_empty() { "nothing".to_owned() } else { status.to_owned() },
+        status: if status.is_empty() {
+            "nothing".to_owned()
+        } else {
+            status.to_owned()
+        },
     })
 }

@@ -134,7 +134,10 @@ impl Session {
         if command.bytes > most {
             return refuse(Refusal::new(
                 ErrorCode::LimitExceeded,
-                format!("command has {} bytes, at most {most} are allowed", command.bytes),
+                format!(
+                    "command has {} bytes, at most {most} are allowed",
+                    command.bytes
+                ),
             ));
         }
         let step = match command.request {

@@ -12,14 +12,16 @@ const HTML: &str = "text/html; charset=utf-8";
 const FILES: &[(&str, &str, &str)] = &[("/", HTML, "<!doctype html>")];
 
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.iter().fold(Router::new(), |router, &(path, kind, text)| {
-        let headers = [
-            (header::CONTENT_TYPE, kind),
-            (header::CACHE_CONTROL, "no-cache"),
-            (header::CONTENT_SECURITY_POLICY, POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-        ];
-        router.route(path, get(move || async move { (headers, text) }))
-    })
+    FILES
+        .iter()
+        .fold(Router::new(), |router, &(path, kind, text)| {
+            let headers = [
+                (header::CONTENT_TYPE, kind),
+                (header::CACHE_CONTROL, "no-cache"),
+                (header::CONTENT_SECURITY_POLICY, POLICY),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                (header::REFERRER_POLICY, "no-referrer"),
+            ];
+            router.route(path, get(move || async move { (headers, text) }))
+        })
 }

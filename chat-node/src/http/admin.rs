@@ -28,7 +28,10 @@ pub fn router(shared: Arc<Shared>, inboxes: Vec<Inbox>) -> Router {
         .route("/healthz", get(health))
         .route("/readyz", get(|| async { "ready\n" }))
         .fallback(|| async {
-            (StatusCode::NOT_FOUND, "not found: /metrics, /healthz and /readyz are here\n")
+            (
+                StatusCode::NOT_FOUND,
+                "not found: /metrics, /healthz and /readyz are here\n",
+            )
         })
         .with_state(Admin {
             shared,
@@ -53,7 +56,10 @@ async fn health(State(admin): State<Admin>) -> Response {
         let alive = Duration::from_millis(inbox.load().alive_at_millis.load(Relaxed));
         let silent = now.saturating_sub(alive);
         if silent > STUCK {
-            let text = format!("worker {index} has not answered for {} s\n", silent.as_secs());
+            let text = format!(
+                "worker {index} has not answered for {} s\n",
+                silent.as_secs()
+            );
             return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
         }
     }

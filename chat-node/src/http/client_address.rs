@@ -36,14 +36,18 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     };
     let forwarded = list("forwarded");
     if forwarded.is_empty() {
-        return list("x-forwarded-for").iter().map(|hop| parse(hop)).collect();
+        return list("x-forwarded-for")
+            .iter()
+            .map(|hop| parse(hop))
+            .collect();
     }
     forwarded
         .iter()
         .map(|element| {
             element.split(';').find_map(|pair| {
                 let (key, value) = pair.trim().split_once('=')?;
-                key.eq_ignore_ascii_case("for").then(|| parse(value.trim_matches('"')))?
+                key.eq_ignore_ascii_case("for")
+                    .then(|| parse(value.trim_matches('"')))?
             })
         })
         .collect()
@@ -80,14 +84,26 @@ mod tests {
 
     #[test]
     fn a_stranger_cannot_invent_an_address() {
-        assert_eq!(seen("192.0.2.9", ("x-forwarded-for", "1.1.1.1")), "192.0.2.9");
+        assert_eq!(
+            seen("192.0.2.9", ("x-forwarded-for", "1.1.1.1")),
+            "192.0.2.9"
+        );
     }
 
     #[test]
     fn the_nearest_untrusted_hop_counts() {
-        assert_eq!(seen("10.0.0.1", ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2")), "192.0.2.7");
+        assert_eq!(
+            seen(
+                "10.0.0.1",
+                ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2")
+            ),
+            "192.0.2.7"
+        );
         assert_eq!(seen("10.0.0.1", ("x-forwarded-for", "junk")), "10.0.0.1");
-        assert_eq!(seen("10.0.0.1", ("x-forwarded-for", "192.0.2.7:1234")), "192.0.2.7");
+        assert_eq!(
+            seen("10.0.0.1", ("x-forwarded-for", "192.0.2.7:1234")),
+            "192.0.2.7"
+        );
     }
 
     #[test]

@@ -70,16 +70,24 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
     if !wants_websocket {
         let text = "this is a WebSocket endpoint: connect with a Centrifuge SDK to ws://<host>/connection/websocket; \
                     if a proxy stands between, let it pass the Upgrade and Connection headers\n";
-        let headers = [(header::UPGRADE, "websocket"), (header::CONNECTION, "Upgrade")];
+        let headers = [
+            (header::UPGRADE, "websocket"),
+            (header::CONNECTION, "Upgrade"),
+        ];
         return Err((StatusCode::UPGRADE_REQUIRED, headers, text).into_response());
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
         let headers = [(header::SEC_WEBSOCKET_VERSION, "13")];
         let text = "expected Sec-WebSocket-Version: 13\n";
         return Err((StatusCode::UPGRADE_REQUIRED, headers, text).into_response());
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| {
-        STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16)
+        STANDARD
+            .decode(key.as_bytes())
+            .is_ok_and(|nonce| nonce.len() == 16)
     });
     let Some(key) = key else {
         let text = "expected a Sec-WebSocket-Key of 16 bytes in base64\n";
@@ -87,12 +95,21 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
     };
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if let Some(origin) = text(header::ORIGIN)
-        && !front.shared.config.access.allowed_origins.allows(origin, text(header::HOST))
+        && !front
+            .shared
+            .config
+            .access
+            .allowed_origins
+            .allows(origin, text(header::HOST))
     {
         let text = format!("origin {origin} is not allowed here: add it to --allowed-origins\n");
         return Err((StatusCode::FORBIDDEN, text).into_response());
     }
-    if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, "centrifuge-protobuf") {
+    if has_token(
+        headers,
+        header::SEC_WEBSOCKET_PROTOCOL,
+        "centrifuge-protobuf",
+    ) {
         let text = "the Protobuf protocol is not available: connect with the JSON protocol\n";
         return Err((StatusCode::BAD_REQUEST, text).into_response());
     }
@@ -124,7 +141,9 @@ async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>) {
         let socket = socket2::SockRef::from(&stream);
         socket.set_tcp_notsent_lowat(KERNEL_BACKLOG_BYTES)?;
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-        let idlest = inboxes.iter().min_by_key(|inbox| inbox.load().connections.load(Relaxed));
+        let idlest = inboxes
+            .iter()
+            .min_by_key(|inbox| inbox.load().connections.load(Relaxed));
         let inbox = idlest.expect("a node has at least one worker");
         inbox.send(Event::Accepted {
             stream: stream.into_std()?,

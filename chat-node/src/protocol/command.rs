@@ -330,8 +330,20 @@ mod tests {
             r#"{"subscribe":{"channel":"room","flag":1,"recover":true,"offset":33,"epoch":"ep"},"id":4}"#
         );
         let mut commands = Commands::new(text);
-        assert!(matches!(commands.next(), Some(Ok(Command { id: 3, request: Request::Connect(_), .. }))));
-        let Some(Ok(Command { id: 4, request: Request::Subscribe(subscribe), .. })) = commands.next() else {
+        assert!(matches!(
+            commands.next(),
+            Some(Ok(Command {
+                id: 3,
+                request: Request::Connect(_),
+                ..
+            }))
+        ));
+        let Some(Ok(Command {
+            id: 4,
+            request: Request::Subscribe(subscribe),
+            ..
+        })) = commands.next()
+        else {
             panic!("no subscribe");
         };
         assert_eq!(subscribe.channel.decode().unwrap(), "room");
@@ -343,21 +355,29 @@ mod tests {
     fn an_empty_object_is_a_pong_and_an_id_alone_is_unknown() {
         assert!(matches!(one("{}").request, Request::Pong));
         assert!(matches!(one(r#"{"id":5}"#).request, Request::Unknown));
-        assert!(matches!(one(r#"{"id":5,"dance":{}}"#).request, Request::Unknown));
+        assert!(matches!(
+            one(r#"{"id":5,"dance":{}}"#).request,
+            Request::Unknown
+        ));
         assert!(matches!(one(r#"{"dance":{}}"#).request, Request::Unknown));
     }
 
     #[test]
     fn offsets_may_be_decimal_strings() {
-        let text = r#"{"id":1,"history":{"channel":"r","since":{"offset":"1700000000001"},"limit":-1}}"#;
-        let Request::History(history) = one(text).request else { panic!() };
+        let text =
+            r#"{"id":1,"history":{"channel":"r","since":{"offset":"1700000000001"},"limit":-1}}"#;
+        let Request::History(history) = one(text).request else {
+            panic!()
+        };
         assert_eq!(history.since.unwrap().0.offset, Offset(1_700_000_000_001));
         assert_eq!(history.limit, -1);
     }
 
     #[test]
     fn a_lone_surrogate_spoils_its_name_and_not_the_frame() {
-        let Request::Subscribe(subscribe) = one(r#"{"id":1,"subscribe":{"channel":"a\ud800"}}"#).request else {
+        let Request::Subscribe(subscribe) =
+            one(r#"{"id":1,"subscribe":{"channel":"a\ud800"}}"#).request
+        else {
             panic!()
         };
         assert_eq!(subscribe.channel.decode(), Err(BadText));
@@ -366,19 +386,33 @@ mod tests {
     #[test]
     fn data_may_be_null_but_not_absent() {
         let data = |text| {
-            let Request::Publish(publish) = one(text).request else { panic!() };
+            let Request::Publish(publish) = one(text).request else {
+                panic!()
+            };
             publish.data.map(RawValue::get)
         };
-        assert_eq!(data(r#"{"id":1,"publish":{"channel":"r","data":null}}"#), Some("null"));
+        assert_eq!(
+            data(r#"{"id":1,"publish":{"channel":"r","data":null}}"#),
+            Some("null")
+        );
         assert_eq!(data(r#"{"id":1,"publish":{"channel":"r"}}"#), None);
     }
 
     #[test]
     fn what_is_not_a_command_object_is_refused() {
         for text in [
-            "hello", "42", "[]", r#""x""#, r#"{"id":"1","ping":{}}"#, r#"{"id":1,"ping":[]}"#,
-            r#"{"id":1,"subscribe":"room"}"#, r#"{"id":1,"subscribe":{"channel":5}}"#, r#"{"id":-1,"ping":{}}"#,
-            r#"{"id":1,"ping":{},"send":{}}"#, r#"{"id":1,"ping":{}"#, r#"{"id":4294967296,"ping":{}}"#,
+            "hello",
+            "42",
+            "[]",
+            r#""x""#,
+            r#"{"id":"1","ping":{}}"#,
+            r#"{"id":1,"ping":[]}"#,
+            r#"{"id":1,"subscribe":"room"}"#,
+            r#"{"id":1,"subscribe":{"channel":5}}"#,
+            r#"{"id":-1,"ping":{}}"#,
+            r#"{"id":1,"ping":{},"send":{}}"#,
+            r#"{"id":1,"ping":{}"#,
+            r#"{"id":4294967296,"ping":{}}"#,
             r#"{"id":1,"subscribe":{"channel":"r","offset":-1}}"#,
         ] {
             assert!(Commands::new(text).next().unwrap().is_err(), "{text}");

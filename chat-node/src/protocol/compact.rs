@@ -122,7 +122,10 @@ mod tests {
         assert_eq!(compacted(r#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
         assert_eq!(compacted(r#""a\ud83d""#), r#""a\ufffd""#);
         assert_eq!(compacted(r#""\ude00b""#), r#""\ufffdb""#);
-        assert_eq!(compacted(r#""\ud83d\ud83d\ude00""#), r#""\ufffd\ud83d\ude00""#);
+        assert_eq!(
+            compacted(r#""\ud83d\ud83d\ude00""#),
+            r#""\ufffd\ud83d\ude00""#
+        );
         assert_eq!(compacted(r#""\\ud83d""#), r#""\\ud83d""#);
     }
 
@@ -132,7 +135,10 @@ mod tests {
         assert!(compact(&nested(MAX_DEPTH)).is_ok());
         assert_eq!(compact(&nested(MAX_DEPTH + 1)), Err(Unfit::TooDeep));
         assert!(compact(&"1".repeat(MAX_NUMBER_BYTES)).is_ok());
-        assert_eq!(compact(&"1".repeat(MAX_NUMBER_BYTES + 1)), Err(Unfit::NumberTooLong));
+        assert_eq!(
+            compact(&"1".repeat(MAX_NUMBER_BYTES + 1)),
+            Err(Unfit::NumberTooLong)
+        );
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

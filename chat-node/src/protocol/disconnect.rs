@@ -69,7 +69,10 @@ mod tests {
         ] {
             let text = reason.reason.as_ref();
             assert!(!text.is_empty() && text.len() <= 123, "{text}");
-            assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text}");
+            assert!(
+                serde_json::from_str::<serde_json::Value>(text).is_err(),
+                "{text}"
+            );
         }
     }
 }

@@ -165,13 +165,19 @@ mod tests {
         let reply = Reply::Subscribe(Subscribed {
             room: RoomName::parse("r", 255).unwrap(),
             recoverable: true,
-            position: Position { offset: 5, epoch: "e\"1".into() },
+            position: Position {
+                offset: 5,
+                epoch: "e\"1".into(),
+            },
             was_recovering: true,
             recovered: true,
             publications: vec![Arc::new(Publication {
                 offset: 5,
                 data: r#"{"t":"hi"}"#.into(),
-                author: Some(Author { user: UserId::ANONYMOUS, client }),
+                author: Some(Author {
+                    user: UserId::ANONYMOUS,
+                    client,
+                }),
             })],
         });
         assert_eq!(
@@ -186,7 +192,8 @@ mod tests {
 
     #[test]
     fn errors_say_code_message_and_temporary() {
-        let refused = |code, detail| written(&Reply::Refused(Refusal::new(code, detail)))["error"].clone();
+        let refused =
+            |code, detail| written(&Reply::Refused(Refusal::new(code, detail)))["error"].clone();
         assert_eq!(
             refused(ErrorCode::TooManyRequests, "slow down"),
             json!({"code": 111, "message": "too many requests: slow down", "temporary": true})
@@ -199,7 +206,10 @@ mod tests {
 
     #[test]
     fn a_ping_of_zero_seconds_promises_no_pings() {
-        let reply = Reply::Connect { client: SessionId::random(), ping_seconds: 0 };
+        let reply = Reply::Connect {
+            client: SessionId::random(),
+            ping_seconds: 0,
+        };
         assert_eq!(written(&reply)["connect"].get("ping"), None);
     }
 }

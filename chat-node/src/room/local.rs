@@ -142,7 +142,10 @@ impl LocalRooms {
     }
 
     fn place_in(&self, connection: ConnectionKey, room: RoomKey) -> Option<Place> {
-        self.places(connection).iter().find(|place| place.room == room).copied()
+        self.places(connection)
+            .iter()
+            .find(|place| place.room == room)
+            .copied()
     }
 
     /// The rooms that `connection` is in.
@@ -161,7 +164,12 @@ impl LocalRooms {
             return;
         };
         let log = &mut self.rooms[key].log;
-        log.append(delivery.offset, &delivery.frame, delivery.accepted, &mut self.spares);
+        log.append(
+            delivery.offset,
+            &delivery.frame,
+            delivery.accepted,
+            &mut self.spares,
+        );
         self.visit(key);
     }
 
@@ -219,7 +227,11 @@ impl LocalRooms {
         }
         let grown = room.log.head() != pass.head;
         // Everyone was visited after the visit began, so everyone who is not behind has what was there then.
-        let oldest = if pass.behind { None } else { room.log.appended(0) };
+        let oldest = if pass.behind {
+            None
+        } else {
+            room.log.appended(0)
+        };
         match (pass.behind, grown) {
             (false, false) => room.log.clear(&mut self.spares),
             (false, true) => room.log.trim(pass.head),

@@ -88,7 +88,10 @@ impl RoomLog {
         let Some(buffer) = &self.buffer else {
             return self.base;
         };
-        match buffer.frames.partition_point(|frame| frame.offset <= offset) {
+        match buffer
+            .frames
+            .partition_point(|frame| frame.offset <= offset)
+        {
             0 => self.base,
             passed => buffer.frames[passed - 1].end,
         }
@@ -103,7 +106,10 @@ impl RoomLog {
             return self.base;
         }
         let index = buffer.frames.partition_point(|frame| frame.end < position);
-        buffer.frames.get(index).map_or(self.head(), |frame| frame.end)
+        buffer
+            .frames
+            .get(index)
+            .map_or(self.head(), |frame| frame.end)
     }
 
     /// How many frames begin in `from..to`, both frame boundaries.
@@ -145,7 +151,9 @@ impl RoomLog {
         let drop = (position.saturating_sub(self.base) as usize).min(buffer.bytes.len());
         buffer.bytes.drain(..drop);
         self.base += drop as u64;
-        let passed = buffer.frames.partition_point(|frame| frame.end <= self.base);
+        let passed = buffer
+            .frames
+            .partition_point(|frame| frame.end <= self.base);
         buffer.frames.drain(..passed);
         buffer.checked_bytes = buffer.bytes.len();
     }
@@ -166,7 +174,12 @@ mod tests {
     fn log(frames: &[(u64, &str)]) -> RoomLog {
         let mut log = RoomLog::default();
         for (offset, frame) in frames {
-            log.append(*offset, frame.as_bytes(), Instant::now(), &mut Spares::default());
+            log.append(
+                *offset,
+                frame.as_bytes(),
+                Instant::now(),
+                &mut Spares::default(),
+            );
         }
         log
     }
@@ -184,7 +197,10 @@ mod tests {
     #[test]
     fn boundaries_and_counts_follow_frames() {
         let log = log(&[(1, "aa"), (2, "bbb"), (3, "c")]);
-        assert_eq!([0, 1, 2, 3, 5, 6].map(|position| log.boundary(position)), [0, 2, 2, 5, 5, 6]);
+        assert_eq!(
+            [0, 1, 2, 3, 5, 6].map(|position| log.boundary(position)),
+            [0, 2, 2, 5, 5, 6]
+        );
         assert_eq!(log.frames(0, 6), 3);
         assert_eq!(log.frames(2, 5), 1);
         assert_eq!(log.frames(6, 6), 0);
@@ -200,6 +216,9 @@ mod tests {
         log.clear(&mut Spares::default());
         assert_eq!((log.bytes(), log.head(), log.start_after(9)), (0, 6, 6));
         log.append(4, b"dd", Instant::now(), &mut Spares::default());
-        assert_eq!((log.from(6), log.start_after(3), log.start_after(4)), (&b"dd"[..], 6, 8));
+        assert_eq!(
+            (log.from(6), log.start_after(3), log.start_after(4)),
+            (&b"dd"[..], 6, 8)
+        );
     }
 }

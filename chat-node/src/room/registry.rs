@@ -50,7 +50,10 @@ impl Registry {
 
     /// How many rooms have members on this node.
     pub fn rooms(&self) -> usize {
-        self.interested.read().expect("no panic holds this lock").len()
+        self.interested
+            .read()
+            .expect("no panic holds this lock")
+            .len()
     }
 }
 

@@ -16,7 +16,8 @@ impl Session {
         if request.token.decode().is_ok_and(|token| !token.is_empty()) {
             return Ok(Step::Close(CloseReason::INVALID_TOKEN));
         }
-        self.admit(desk).inspect_err(|_| self.state = State::Refused)?;
+        self.admit(desk)
+            .inspect_err(|_| self.state = State::Refused)?;
         self.state = State::Connected;
         desk.shared.metrics.connects.inc();
         Ok(Step::Reply(Reply::Connect {

@@ -16,11 +16,17 @@ impl Worker {
     /// Runs once a tick of the timer wheel.
     pub(super) fn tick(&mut self) {
         let now = self.shared.now();
-        self.load.alive_at_millis.store(now.as_millis() as u64, Relaxed);
+        self.load
+            .alive_at_millis
+            .store(now.as_millis() as u64, Relaxed);
         let mut due = Vec::new();
         self.timers.advance(now, &mut due);
         for (key, tick) in due {
-            if self.connections.get(key).is_some_and(|connection| connection.due == tick) {
+            if self
+                .connections
+                .get(key)
+                .is_some_and(|connection| connection.due == tick)
+            {
                 self.deadline(key, tick);
             }
         }
@@ -89,7 +95,10 @@ impl Worker {
     fn oldest_waiting(&mut self, key: ConnectionKey) -> Option<Instant> {
         let queued = self.connections.get(key)?.socket.waiting_since();
         let rooms = &self.rooms;
-        let in_rooms = rooms.places(key).iter().filter_map(|place| rooms.appended(*place));
+        let in_rooms = rooms
+            .places(key)
+            .iter()
+            .filter_map(|place| rooms.appended(*place));
         queued.into_iter().chain(in_rooms).min()
     }
 

@@ -79,7 +79,10 @@ impl Worker {
     fn run(&mut self, key: ConnectionKey, text: &str) {
         let mut commands = Commands::new(text);
         if commands.rest().trim_ascii().is_empty() {
-            self.close(key, &CloseReason::bad_request("expected command objects in JSON, got an empty frame"));
+            self.close(
+                key,
+                &CloseReason::bad_request("expected command objects in JSON, got an empty frame"),
+            );
             return;
         }
         loop {

@@ -1,9 +1,8 @@
 //! The pump: writes every member what its room's log holds for it, as late as possible, so that a backlog turns
 //! into bigger writes instead of more of them.
 
-
-use crate::room::{Member, RoomKey};
 use crate::room::local::Pass;
+use crate::room::{Member, RoomKey};
 use crate::socket::{ConnectionKey, Socket};
 
 use super::Worker;
@@ -92,7 +91,12 @@ impl Worker {
         }
         let head = room.log.head();
         let behind = |member: &&Member| head - member.cursor > most as u64;
-        let slow: Vec<_> = room.members.iter().filter(behind).map(|member| member.connection).collect();
+        let slow: Vec<_> = room
+            .members
+            .iter()
+            .filter(behind)
+            .map(|member| member.connection)
+            .collect();
         for connection in slow {
             self.close_slow(connection);
         }
