@@ -137,9 +137,10 @@ pub(super) async fn only_an_open_room_is_fed(node: Node) {
     node.broker.open(&witness);
     let start = node.join(&room, None).await.position;
     let before = node.publish(&room, "before").await.offset;
-    // Opening twice is opening once.
+    // Two workers open the room and one closes it: the other is still fed, each publication once.
     node.broker.open(&room);
     node.broker.open(&room);
+    node.broker.close(&room);
     let cut = node.join(&room, None).await.position.offset;
     let during = node.publish(&room, "during").await.offset;
     node.feed.wait_for(&room, during).await;
@@ -411,7 +412,14 @@ pub(super) async fn history_stops_at_the_byte_limit(node: Node) {
         assert_eq!(message.data.len(), 100);
         published.push(node.broker.publish(&room, message).await.unwrap().offset);
     }
-    for (max_bytes, expected) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (499, 4)] {
+    let each = 228;
+    for (max_bytes, expected) in [
+        (0, 1),
+        (each - 1, 1),
+        (2 * each - 1, 1),
+        (2 * each, 2),
+        (5 * each - 1, 4),
+    ] {
         for reverse in [false, true] {
             let query = HistoryQuery {
                 since: None,
