@@ -122,6 +122,7 @@ pub trait Broker: Send + Sync {
     fn close(&self, room: &RoomName);
 
     /// Reads what was missed since `resume` and fixes the point after which the feed goes on.
+    /// Offset 0 with an empty epoch resumes from the beginning of whatever incarnation the room is in.
     fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined>;
 
     /// Reads a page of history.

@@ -1,0 +1,515 @@
+//! What every broker promises, one test for each promise.
+//!
+//! `keeps_the_contract!(make)` in a broker's tests runs them all; `make` is an async function from a feed to a
+//! broker that keeps at least 10,000 publications of a room for a minute. Offsets may have holes, and a position
+//! may be beyond the room's newest publication.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Barrier;
+
+use self::node::{Node, fresh_room, json, message, offsets, room_named};
+use super::{Author, Error, HistoryQuery, Message, Position, Publication};
+use crate::ids::{RoomName, SessionId, UserId};
+
+mod node;
+
+macro_rules! keeps_the_contract {
+    ($make:path) => {
+        $crate::broker::contract::promises! { $make:
+            offsets_strictly_increase,
+            the_feed_brings_each_publication_once_and_in_order,
+            a_publication_arrives_as_it_was_published,
+            only_an_open_room_is_fed,
+            a_join_without_a_position_recovers_nothing,
+            a_join_recovers_exactly_what_was_missed,
+            a_room_can_be_resumed_from_before_its_first_publication,
+            a_new_room_is_recovered_from_the_beginning,
+            a_position_of_another_epoch_is_not_recovered,
+            a_position_from_the_future_is_not_recovered,
+            the_cut_is_exact_while_others_publish,
+            history_pages_forward,
+            history_pages_backward,
+            history_starts_at_the_end_that_is_asked_for,
+            history_without_a_limit_is_the_position,
+            history_stops_at_the_byte_limit,
+            history_of_another_epoch_is_refused,
+            history_from_the_future_is_empty,
+            rooms_do_not_see_each_other,
+            rooms_with_similar_names_are_not_confused,
+        }
+    };
+}
+
+macro_rules! promises {
+    ($make:path: $($promise:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $promise() {
+            $crate::broker::contract::$promise($crate::broker::contract::start($make).await).await;
+        }
+    )*};
+}
+
+pub(super) use {keeps_the_contract, node::start, promises};
+
+pub(super) async fn offsets_strictly_increase(node: Node) {
+    let room = fresh_room();
+    let mut last = node.join(&room, None).await.position;
+    for n in 0..50 {
+        let position = node.publish(&room, n).await;
+        assert!(position.offset > last.offset, "{position:?} after {last:?}");
+        assert_eq!(position.epoch, last.epoch);
+        last = position;
+    }
+    let end = node.join(&room, None).await.position;
+    assert!(end.offset >= last.offset);
+    assert_eq!(end.epoch, last.epoch);
+}
+
+pub(super) async fn the_feed_brings_each_publication_once_and_in_order(node: Node) {
+    let room = fresh_room();
+    node.broker.open(&room);
+    let together = Arc::new(Barrier::new(4));
+    let publishers: Vec<_> = (0..4)
+        .map(|publisher| {
+            let (node, room, together) = (node.clone(), room.clone(), together.clone());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                together.wait().await;
+                for n in 0..250 {
+                    let text = format!("{publisher}/{n}");
+                    let offset = node.publish(&room, &text).await.offset;
+                    acknowledged.push((offset, json(&text)));
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut acknowledged = Vec::new();
+    for publisher in publishers {
+        acknowledged.extend(publisher.await.unwrap());
+    }
+    acknowledged.sort();
+    node.feed.wait_for(&room, acknowledged[999].0).await;
+    let fed = node.feed.of(&room);
+    let fed: Vec<_> = fed.iter().map(|p| (p.offset, p.data.clone())).collect();
+    assert_eq!(fed, acknowledged);
+}
+
+pub(super) async fn a_publication_arrives_as_it_was_published(node: Node) {
+    let room = fresh_room();
+    node.broker.open(&room);
+    let start = node.join(&room, None).await.position;
+    let texts = [
+        "null".to_owned(),
+        r#"{"a":[1,2.50,-0e1],"a":"twice","":{}}"#.to_owned(),
+        "\"grüße \u{2028} \\u0000 \\n 🦀 * > . \"".to_owned(),
+        format!("\"{}\"", "x".repeat(60_000)),
+    ];
+    let client = SessionId::random();
+    let authors = [
+        None,
+        Some(Author {
+            user: UserId::ANONYMOUS,
+            client,
+        }),
+    ];
+    let mut expected = Vec::new();
+    for text in &texts {
+        for author in &authors {
+            let (data, author) = (text.clone().into(), author.clone());
+            let message = Message { data, author };
+            let position = node.broker.publish(&room, message.clone()).await.unwrap();
+            expected.push(Arc::new(Publication {
+                offset: position.offset,
+                data: message.data,
+                author: message.author,
+            }));
+        }
+    }
+    node.feed.wait_for(&room, expected[7].offset).await;
+    assert_eq!(node.feed.of(&room), expected);
+    assert_eq!(node.join(&room, Some(start)).await.publications, expected);
+    assert_eq!(node.all_history(&room).await, expected);
+}
+
+pub(super) async fn only_an_open_room_is_fed(node: Node) {
+    let (room, witness) = (fresh_room(), fresh_room());
+    node.broker.open(&witness);
+    let start = node.join(&room, None).await.position;
+    let before = node.publish(&room, "before").await.offset;
+    // Opening twice is opening once.
+    node.broker.open(&room);
+    node.broker.open(&room);
+    let cut = node.join(&room, None).await.position.offset;
+    let during = node.publish(&room, "during").await.offset;
+    node.feed.wait_for(&room, during).await;
+    node.broker.close(&room);
+    let after = node.publish(&room, "after").await.offset;
+    let witnessed = node.publish(&witness, "witness").await.offset;
+    node.feed.wait_for(&witness, witnessed).await;
+    let mut fed = offsets(&node.feed.of(&room));
+    fed.retain(|offset| *offset > cut);
+    assert_eq!(fed, [during]);
+    let kept = node.join(&room, Some(start)).await.publications;
+    assert_eq!(offsets(&kept), [before, during, after]);
+}
+
+pub(super) async fn a_join_without_a_position_recovers_nothing(node: Node) {
+    let room = fresh_room();
+    node.publish(&room, 1).await;
+    let end = node.publish(&room, 2).await;
+    let joined = node.join(&room, None).await;
+    assert!(!joined.recovered);
+    assert!(joined.publications.is_empty());
+    assert!(joined.position.offset >= end.offset);
+}
+
+pub(super) async fn a_join_recovers_exactly_what_was_missed(node: Node) {
+    let room = fresh_room();
+    let mut positions = vec![node.join(&room, None).await.position];
+    for n in 0..10 {
+        positions.push(node.publish(&room, n).await);
+    }
+    for (missed_from, position) in positions.iter().enumerate() {
+        let joined = node.join(&room, Some(position.clone())).await;
+        assert!(joined.recovered);
+        let missed = positions[missed_from + 1..].iter().map(|p| p.offset);
+        assert_eq!(offsets(&joined.publications), missed.collect::<Vec<_>>());
+        assert!(joined.position.offset >= positions[10].offset);
+        assert_eq!(joined.position.epoch, position.epoch);
+        // Whoever is at the cut has missed nothing.
+        let again = node.join(&room, Some(joined.position)).await;
+        assert!(again.recovered);
+        assert!(again.publications.is_empty());
+    }
+}
+
+pub(super) async fn a_room_can_be_resumed_from_before_its_first_publication(node: Node) {
+    let room = fresh_room();
+    let empty = node.join(&room, None).await.position;
+    let again = node.join(&room, Some(empty.clone())).await;
+    assert!(again.recovered);
+    assert!(again.publications.is_empty());
+    let first = node.publish(&room, "first").await.offset;
+    let joined = node.join(&room, Some(empty)).await;
+    assert!(joined.recovered);
+    assert_eq!(offsets(&joined.publications), [first]);
+}
+
+pub(super) async fn a_new_room_is_recovered_from_the_beginning(node: Node) {
+    let room = fresh_room();
+    let beginning = Position {
+        offset: 0,
+        epoch: "".into(),
+    };
+    let joined = node.join(&room, Some(beginning.clone())).await;
+    assert!(joined.recovered);
+    assert!(joined.publications.is_empty());
+    let first = node.publish(&room, 1).await.offset;
+    let second = node.publish(&room, 2).await.offset;
+    let joined = node.join(&room, Some(beginning)).await;
+    assert!(joined.recovered);
+    assert_eq!(offsets(&joined.publications), [first, second]);
+}
+
+pub(super) async fn a_position_of_another_epoch_is_not_recovered(node: Node) {
+    let room = fresh_room();
+    let first = node.publish(&room, 1).await;
+    node.publish(&room, 2).await;
+    // An empty epoch is known only together with offset 0.
+    for epoch in ["another", ""] {
+        let resume = Position {
+            offset: first.offset,
+            epoch: epoch.into(),
+        };
+        let joined = node.join(&room, Some(resume)).await;
+        assert!(!joined.recovered);
+        assert!(joined.publications.is_empty());
+        assert_eq!(joined.position.epoch, first.epoch);
+    }
+}
+
+pub(super) async fn a_position_from_the_future_is_not_recovered(node: Node) {
+    let room = fresh_room();
+    node.publish(&room, 1).await;
+    let mut future = node.join(&room, None).await.position;
+    future.offset += 1_000_000;
+    match node.broker.join(&room, Some(future.clone())).await {
+        Ok(joined) => {
+            assert!(!joined.recovered);
+            assert!(joined.publications.is_empty());
+            assert!(joined.position.offset < future.offset);
+        }
+        // A broker that learns of publications later may wait for the future, but not for ever.
+        Err(error) => assert_eq!(error, Error::Unreachable),
+    }
+}
+
+/// Publishers and joiners keep step, so that joins fall between publications all the time.
+pub(super) async fn the_cut_is_exact_while_others_publish(node: Node) {
+    const PUBLISHERS: usize = 4;
+    const JOINERS: usize = 4;
+    const JOINS: usize = 50;
+    const PUBLICATIONS_PER_JOIN: usize = 10;
+    let room = fresh_room();
+    node.broker.open(&room);
+    let joins = Arc::new(AtomicUsize::new(0));
+    let publications = Arc::new(AtomicUsize::new(0));
+    let start = node.join(&room, None).await.position;
+
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|_| {
+            let (node, room) = (node.clone(), room.clone());
+            let (joins, publications) = (Arc::clone(&joins), Arc::clone(&publications));
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                while joins.load(Ordering::Relaxed) < JOINERS * JOINS {
+                    let allowed = PUBLICATIONS_PER_JOIN * (joins.load(Ordering::Relaxed) + 1);
+                    if publications.load(Ordering::Relaxed) < allowed {
+                        publications.fetch_add(1, Ordering::Relaxed);
+                        acknowledged.push(node.publish(&room, "x").await.offset);
+                    }
+                    tokio::task::yield_now().await;
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let joiners: Vec<_> = (0..JOINERS)
+        .map(|_| {
+            let (node, room, start) = (node.clone(), room.clone(), start.clone());
+            let (joins, publications) = (Arc::clone(&joins), Arc::clone(&publications));
+            tokio::spawn(async move {
+                let mut positions = vec![start];
+                let mut seen = Vec::new();
+                for _ in 0..JOINS {
+                    let wanted = PUBLICATIONS_PER_JOIN / 2 * joins.load(Ordering::Relaxed);
+                    while publications.load(Ordering::Relaxed) < wanted {
+                        tokio::task::yield_now().await;
+                    }
+                    let resume = positions[fastrand::usize(..positions.len())].clone();
+                    let fed = node.feed.of(&room).len();
+                    let joined = node.join(&room, Some(resume.clone())).await;
+                    positions.push(joined.position.clone());
+                    seen.push((resume, fed, joined));
+                    joins.fetch_add(1, Ordering::Relaxed);
+                }
+                seen
+            })
+        })
+        .collect();
+
+    let mut seen = Vec::new();
+    for joiner in joiners {
+        seen.extend(joiner.await.unwrap());
+    }
+    let mut acknowledged = BTreeSet::new();
+    for publisher in publishers {
+        acknowledged.extend(publisher.await.unwrap());
+    }
+    acknowledged.insert(node.publish(&room, "end").await.offset);
+    let end = *acknowledged.last().unwrap();
+    node.feed.wait_for(&room, end).await;
+    let fed = offsets(&node.feed.of(&room));
+
+    let mut in_the_middle = 0;
+    for (resume, fed_before, joined) in seen {
+        assert!(joined.recovered);
+        let mut got = offsets(&joined.publications);
+        assert!(got.iter().all(|offset| *offset <= joined.position.offset));
+        // A member listens from before its join on, and drops what is not after the cut.
+        let later = fed[fed_before..].iter();
+        let later: Vec<u64> = later
+            .copied()
+            .filter(|offset| *offset > joined.position.offset)
+            .collect();
+        in_the_middle += usize::from(!later.is_empty() && !got.is_empty());
+        got.extend(later);
+        let after_resume = acknowledged.range(resume.offset + 1..).copied();
+        assert_eq!(got, after_resume.collect::<Vec<_>>(), "from {resume:?}");
+    }
+    assert!(in_the_middle > JOINS, "too few joins met publications");
+}
+
+pub(super) async fn history_pages_forward(node: Node) {
+    let room = fresh_room();
+    let (start, published) = node.publish_some(&room, 10).await;
+    let mut since = start;
+    let mut read = Vec::new();
+    loop {
+        let page = node.history(&room, Some(&since), 3, false).await;
+        assert!(page.position.offset >= published[9]);
+        let Some(last) = page.publications.last() else {
+            break;
+        };
+        assert!(page.publications.len() <= 3 && read.len() < 10);
+        since.offset = last.offset;
+        read.extend(offsets(&page.publications));
+    }
+    assert_eq!(read, published);
+    // An empty epoch matches any.
+    since.epoch = "".into();
+    since.offset = published[4];
+    let page = node.history(&room, Some(&since), 100, false).await;
+    assert_eq!(offsets(&page.publications), published[5..]);
+}
+
+pub(super) async fn history_pages_backward(node: Node) {
+    let room = fresh_room();
+    let (start, mut published) = node.publish_some(&room, 10).await;
+    let mut since = Position {
+        offset: published[9],
+        ..start
+    };
+    let mut read = vec![published[9]];
+    loop {
+        let page = node.history(&room, Some(&since), 4, true).await;
+        let Some(last) = page.publications.last() else {
+            break;
+        };
+        assert!(page.publications.len() <= 4 && read.len() < 10);
+        since.offset = last.offset;
+        read.extend(offsets(&page.publications));
+    }
+    published.reverse();
+    assert_eq!(read, published);
+    since.offset = 0;
+    let page = node.history(&room, Some(&since), 4, true).await;
+    assert!(page.publications.is_empty());
+}
+
+pub(super) async fn history_starts_at_the_end_that_is_asked_for(node: Node) {
+    let room = fresh_room();
+    let (_, mut published) = node.publish_some(&room, 10).await;
+    let oldest = node.history(&room, None, 4, false).await.publications;
+    assert_eq!(offsets(&oldest), published[..4]);
+    published.reverse();
+    let newest = node.history(&room, None, 4, true).await.publications;
+    assert_eq!(offsets(&newest), published[..4]);
+    let all = node.history(&room, None, usize::MAX, true).await;
+    assert_eq!(offsets(&all.publications), published);
+}
+
+pub(super) async fn history_without_a_limit_is_the_position(node: Node) {
+    let room = fresh_room();
+    let (start, published) = node.publish_some(&room, 3).await;
+    for since in [None, Some(&start)] {
+        for reverse in [false, true] {
+            let page = node.history(&room, since, 0, reverse).await;
+            assert!(page.publications.is_empty());
+            assert!(page.position.offset >= published[2]);
+            assert_eq!(page.position.epoch, start.epoch);
+        }
+    }
+}
+
+pub(super) async fn history_stops_at_the_byte_limit(node: Node) {
+    let room = fresh_room();
+    let mut published = Vec::new();
+    for _ in 0..5 {
+        let message = message("x".repeat(98));
+        assert_eq!(message.data.len(), 100);
+        published.push(node.broker.publish(&room, message).await.unwrap().offset);
+    }
+    for (max_bytes, expected) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (499, 4)] {
+        for reverse in [false, true] {
+            let query = HistoryQuery {
+                since: None,
+                limit: 5,
+                max_bytes,
+                reverse,
+            };
+            let page = node.broker.history(&room, query).await.unwrap();
+            assert_eq!(page.publications.len(), expected, "{max_bytes} bytes");
+            let first = if reverse { published[4] } else { published[0] };
+            assert_eq!(page.publications[0].offset, first);
+        }
+    }
+}
+
+pub(super) async fn history_of_another_epoch_is_refused(node: Node) {
+    let room = fresh_room();
+    let (start, _) = node.publish_some(&room, 3).await;
+    for (limit, reverse) in [(10, false), (10, true), (0, false)] {
+        let query = HistoryQuery {
+            since: Some(Position {
+                offset: start.offset,
+                epoch: "another".into(),
+            }),
+            limit,
+            max_bytes: usize::MAX,
+            reverse,
+        };
+        let error = node.broker.history(&room, query).await.unwrap_err();
+        assert_eq!(error, Error::ForeignEpoch);
+    }
+}
+
+pub(super) async fn history_from_the_future_is_empty(node: Node) {
+    let room = fresh_room();
+    let (start, published) = node.publish_some(&room, 3).await;
+    let future = Position {
+        offset: published[2] + 1_000_000,
+        ..start
+    };
+    for reverse in [false, true] {
+        let page = node.history(&room, Some(&future), 10, reverse).await;
+        assert!(page.publications.is_empty());
+        assert!((published[2]..future.offset).contains(&page.position.offset));
+    }
+}
+
+pub(super) async fn rooms_do_not_see_each_other(node: Node) {
+    let (a, b) = (fresh_room(), fresh_room());
+    node.broker.open(&a);
+    node.broker.open(&b);
+    let starts = [
+        node.join(&a, None).await.position,
+        node.join(&b, None).await.position,
+    ];
+    let (mut in_a, mut in_b) = (Vec::new(), Vec::new());
+    for n in 0..10 {
+        in_a.push(node.publish(&a, n).await.offset);
+        if n % 3 == 0 {
+            in_b.push(node.publish(&b, n).await.offset);
+        }
+    }
+    for ((room, published), start) in [(a, in_a), (b, in_b)].into_iter().zip(starts) {
+        node.feed.wait_for(&room, *published.last().unwrap()).await;
+        assert_eq!(offsets(&node.feed.of(&room)), published);
+        assert_eq!(offsets(&node.all_history(&room).await), published);
+        let missed = node.join(&room, Some(start)).await.publications;
+        assert_eq!(offsets(&missed), published);
+    }
+}
+
+pub(super) async fn rooms_with_similar_names_are_not_confused(node: Node) {
+    let prefix = fresh_room();
+    let rooms: Vec<RoomName> = [
+        "", ":", ":a", ":A", ":ab", ":a b", ".a", ".*", ".>", ":ä", "%3Aa", "/a", "\n", "\0",
+    ]
+    .iter()
+    .map(|suffix| room_named(&format!("{prefix}{suffix}")))
+    .collect();
+    let mut expected = Vec::new();
+    for room in &rooms {
+        node.broker.open(room);
+        let start = node.join(room, None).await.position;
+        let end = node.publish(room, room.as_str()).await;
+        expected.push((room, start, end.offset));
+    }
+    for (room, start, offset) in expected {
+        node.feed.wait_for(room, offset).await;
+        let missed = node.join(room, Some(start)).await.publications;
+        for read in [node.feed.of(room), node.all_history(room).await, missed] {
+            let [publication] = &read[..] else {
+                panic!("{room} has {read:?}");
+            };
+            assert_eq!(publication.offset, offset);
+            assert_eq!(publication.data, json(room.as_str()));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a contract test holds: a broker, and a feed that writes down what it is brought.
+
+use std::fmt::Display;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::super::{
+    Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
+};
+use crate::ids::{RoomName, SessionId};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Clone)]
+pub(in super::super) struct Node {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) feed: Arc<Recorder>,
+}
+
+pub(in super::super) async fn start(make: impl AsyncFn(Arc<dyn Feed>) -> Arc<dyn Broker>) -> Node {
+    let feed = Arc::new(Recorder::default());
+    let broker = make(feed.clone()).await;
+    Node { broker, feed }
+}
+
+impl Node {
+    /// Publishes `text` as a JSON string.
+    pub(super) async fn publish(&self, room: &RoomName, text: impl Display) -> Position {
+        self.broker.publish(room, message(text)).await.unwrap()
+    }
+
+    /// Returns where the room was before, and the offsets.
+    pub(super) async fn publish_some(&self, room: &RoomName, count: usize) -> (Position, Vec<u64>) {
+        let start = self.join(room, None).await.position;
+        let mut offsets = Vec::new();
+        for n in 0..count {
+            offsets.push(self.publish(room, n).await.offset);
+        }
+        (start, offsets)
+    }
+
+    pub(super) async fn join(&self, room: &RoomName, resume: Option<Position>) -> Joined {
+        self.broker.join(room, resume).await.unwrap()
+    }
+
+    /// Reads a page whose bytes are not limited.
+    pub(super) async fn history(
+        &self,
+        room: &RoomName,
+        since: Option<&Position>,
+        limit: usize,
+        reverse: bool,
+    ) -> HistoryPage {
+        let query = HistoryQuery {
+            since: since.cloned(),
+            limit,
+            max_bytes: usize::MAX,
+            reverse,
+        };
+        self.broker.history(room, query).await.unwrap()
+    }
+
+    pub(super) async fn all_history(&self, room: &RoomName) -> Vec<Arc<Publication>> {
+        let page = self.history(room, None, usize::MAX, false).await;
+        page.publications
+    }
+}
+
+/// A feed that keeps all it was given.
+pub(super) struct Recorder {
+    delivered: Mutex<Vec<(RoomName, Arc<Publication>)>>,
+    count: watch::Sender<usize>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            delivered: Mutex::default(),
+            count: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Feed for Recorder {
+    fn deliver(&self, room: &RoomName, publication: &Arc<Publication>) {
+        // Give other threads the chance to overtake, if the broker lets them.
+        std::thread::yield_now();
+        let delivery = (room.clone(), Arc::clone(publication));
+        self.delivered.lock().unwrap().push(delivery);
+        self.count.send_modify(|count| *count += 1);
+    }
+}
+
+impl Recorder {
+    /// What was delivered for `room` so far, in the order of delivery.
+    pub(super) fn of(&self, room: &RoomName) -> Vec<Arc<Publication>> {
+        let delivered = self.delivered.lock().unwrap();
+        let of_room = delivered.iter().filter(|(of, _)| of == room);
+        of_room
+            .map(|(_, publication)| publication.clone())
+            .collect()
+    }
+
+    /// Waits until the publication `offset` of `room` was delivered.
+    pub(super) async fn wait_for(&self, room: &RoomName, offset: u64) {
+        let mut count = self.count.subscribe();
+        let arrived = count.wait_for(|_| self.of(room).iter().any(|p| p.offset == offset));
+        let arrived = tokio::time::timeout(DEADLINE, arrived).await;
+        arrived
+            .unwrap_or_else(|_| panic!("{room} {offset} did not arrive: {:?}", self.of(room)))
+            .unwrap();
+    }
+}
+
+/// A room that no other test uses, also on a broker that outlives the test.
+pub(super) fn fresh_room() -> RoomName {
+    room_named(&format!("contract:{}", SessionId::random()))
+}
+
+pub(super) fn room_named(name: &str) -> RoomName {
+    RoomName::parse(name, 255).unwrap()
+}
+
+pub(super) fn message(text: impl Display) -> Message {
+    Message {
+        data: json(text),
+        author: None,
+    }
+}
+
+pub(super) fn json(text: impl Display) -> Bytes {
+    serde_json::to_string(&text.to_string()).unwrap().into()
+}
+
+pub(super) fn offsets(publications: &[Arc<Publication>]) -> Vec<u64> {
+    publications.iter().map(|p| p.offset).collect()
+}

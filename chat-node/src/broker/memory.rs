@@ -1,0 +1,137 @@
+//! The embedded broker: rooms and their history in this process's memory, for a node that runs alone.
+//!
+//! publish -> one lock over all rooms: give an offset, keep, deliver -> answer, ready at once
+//!
+//! Nothing survives a restart. Data is kept as it comes: a slice of a larger buffer pins that buffer.
+
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::rooms::Rooms;
+use super::{Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
+use crate::ids::RoomName;
+
+mod epochs;
+mod room;
+mod rooms;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+/// How much history is kept. A publication that no limit lets in is delivered all the same.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// 0 keeps no history.
+    pub max_messages_per_room: usize,
+    /// Data and the overhead of each publication.
+    pub max_bytes_per_room: usize,
+    pub max_age: Duration,
+    /// All rooms with their bookkeeping. Only open rooms without history may exceed it: they stay.
+    pub max_total_bytes: usize,
+}
+
+/// What the broker holds, estimated from data and fixed overheads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub rooms: usize,
+    pub publications: usize,
+    pub bytes: usize,
+    /// Rooms that were forgotten or lost their history because memory was short.
+    pub evicted_rooms_total: u64,
+}
+
+/// Where the broker reads the time. It is called under the lock.
+pub type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
+
+pub struct Memory {
+    rooms: Mutex<Rooms>,
+    feed: Arc<dyn Feed>,
+    clock: Clock,
+}
+
+impl Memory {
+    pub fn new(limits: Limits, feed: Arc<dyn Feed>) -> Self {
+        Self::with_clock(limits, feed, Box::new(Instant::now))
+    }
+
+    pub fn with_clock(limits: Limits, feed: Arc<dyn Feed>, clock: Clock) -> Self {
+        Self {
+            rooms: Mutex::new(Rooms::new(limits)),
+            feed,
+            clock,
+        }
+    }
+
+    /// Expires publications of rooms that nobody uses; does bounded work and returns whether more is left.
+    /// Call it every second.
+    pub fn sweep(&self, now: Instant) -> bool {
+        self.lock().sweep(now)
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.lock().usage()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rooms> {
+        // Only a feed can panic under the lock, and it is called when the rooms are settled.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_open(&self, room: &RoomName, open: bool) {
+        let mut rooms = self.lock();
+        rooms.access(room, (self.clock)(), |room, _| room.open = open);
+    }
+}
+
+impl Broker for Memory {
+    fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
+        let mut rooms = self.lock();
+        let now = (self.clock)();
+        let (publication, position, open) = rooms.access(room, now, |room, limits| {
+            let publication = room.append(message, now, limits);
+            (publication, room.position(), room.open)
+        });
+        // Still under the lock: the feed sees the order of the offsets.
+        if open {
+            self.feed.deliver(room, &publication);
+        }
+        answer(Ok(position))
+    }
+
+    fn open(&self, room: &RoomName) {
+        self.set_open(room, true);
+    }
+
+    fn close(&self, room: &RoomName) {
+        self.set_open(room, false);
+    }
+
+    fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined> {
+        let mut rooms = self.lock();
+        answer(Ok(rooms.access(room, (self.clock)(), |room, _| {
+            let missed = resume.and_then(|from| room.missed_since(&from));
+            Joined {
+                position: room.position(),
+                recovered: missed.is_some(),
+                publications: missed.unwrap_or_default(),
+            }
+        })))
+    }
+
+    fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
+        let mut rooms = self.lock();
+        answer(rooms.access(room, (self.clock)(), |room, _| {
+            Ok(HistoryPage {
+                publications: room.page(&query)?,
+                position: room.position(),
+            })
+        }))
+    }
+}
+
+fn answer<T: Send + 'static>(result: Result<T, Error>) -> Answer<T> {
+    Box::pin(ready(result))
+}

@@ -1,0 +1,197 @@
+//! One incarnation of a room: its offset counter and the newest publications, oldest first.
+//!
+//! Offsets are contiguous and only the oldest publications are ever dropped, so what is kept is always
+//! `dropped() + 1 ..= last` and an offset is an index.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::{Epoch, Error, HistoryQuery, Message, Position, Publication};
+use super::Limits;
+
+/// What a publication costs beside its data: itself, its places in the ring, the buffer's and the user's headers.
+pub(super) const PUBLICATION_OVERHEAD: usize = 224;
+
+pub(super) struct Room {
+    /// Whether the node wants the live feed.
+    pub(super) open: bool,
+    /// When `Rooms::sweep` looks at this room next: when its oldest publication came, or earlier.
+    pub(super) in_by_age: Option<Instant>,
+    epoch: Epoch,
+    last: u64,
+    bytes: usize,
+    history: VecDeque<Kept>,
+}
+
+struct Kept {
+    since: Instant,
+    publication: Arc<Publication>,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.publication.data.len() + PUBLICATION_OVERHEAD
+    }
+}
+
+impl Room {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self {
+            open: false,
+            in_by_age: None,
+            epoch,
+            last: 0,
+            bytes: 0,
+            history: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position {
+            offset: self.last,
+            epoch: Arc::clone(&self.epoch),
+        }
+    }
+
+    /// How many publications are kept.
+    pub(super) fn len(&self) -> usize {
+        self.history.len()
+    }
+
+    /// What the kept publications cost.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the oldest publication that is kept came.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.history.front().map(|kept| kept.since)
+    }
+
+    /// Gives `message` the next offset and keeps it as far as the room's limits allow.
+    pub(super) fn append(
+        &mut self,
+        message: Message,
+        now: Instant,
+        limits: &Limits,
+    ) -> Arc<Publication> {
+        let Message { data, author } = message;
+        self.last += 1;
+        let publication = Arc::new(Publication {
+            offset: self.last,
+            data,
+            author,
+        });
+        let kept = Kept {
+            since: now,
+            publication: Arc::clone(&publication),
+        };
+        // Make room first: the ring then never grows beyond the limit.
+        while self.len() >= limits.max_messages_per_room
+            || self.bytes + kept.bytes() > limits.max_bytes_per_room
+        {
+            if !self.drop_oldest() {
+                return publication;
+            }
+        }
+        self.bytes += kept.bytes();
+        self.history.push_back(kept);
+        publication
+    }
+
+    /// Returns false if nothing is kept.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        let Some(kept) = self.history.pop_front() else {
+            return false;
+        };
+        self.bytes -= kept.bytes();
+        // Give memory back in halves, so that the copies stay cheap for each publication.
+        if self.len() < self.history.capacity() / 4 {
+            self.history.shrink_to(self.len() * 2);
+        }
+        true
+    }
+
+    /// Drops at most `budget` publications that reached `max_age`, and returns how many it dropped.
+    pub(super) fn expire(&mut self, now: Instant, max_age: Duration, budget: usize) -> usize {
+        let mut dropped = 0;
+        while dropped < budget
+            && let Some(since) = self.oldest()
+            && now.saturating_duration_since(since) >= max_age
+        {
+            self.drop_oldest();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Drops the history and starts the incarnation `epoch`; the offset counter goes on.
+    pub(super) fn restart(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.bytes = 0;
+        self.history = VecDeque::new();
+    }
+
+    /// Returns all publications after `from`, or `None` if that cannot be told or some are no longer kept.
+    pub(super) fn missed_since(&self, from: &Position) -> Option<Vec<Arc<Publication>>> {
+        let from_the_beginning = from.offset == 0 && from.epoch.is_empty();
+        if from.epoch != self.epoch && !from_the_beginning {
+            return None;
+        }
+        if from.offset < self.dropped() || from.offset > self.last {
+            return None;
+        }
+        let missed = self.history.range(self.index_after(from.offset)..);
+        Some(missed.map(|kept| Arc::clone(&kept.publication)).collect())
+    }
+
+    /// Returns the page of history that `query` asks for.
+    pub(super) fn page(&self, query: &HistoryQuery) -> Result<Vec<Arc<Publication>>, Error> {
+        let Some(since) = &query.since else {
+            return Ok(match query.reverse {
+                false => first_page(self.history.iter(), query),
+                true => first_page(self.history.iter().rev(), query),
+            });
+        };
+        if since.epoch != self.epoch && !since.epoch.is_empty() {
+            return Err(Error::ForeignEpoch);
+        }
+        if since.offset > self.last {
+            return Ok(Vec::new());
+        }
+        Ok(if query.reverse {
+            let end = self.index_after(since.offset.saturating_sub(1));
+            first_page(self.history.range(..end).rev(), query)
+        } else {
+            let start = self.index_after(since.offset);
+            first_page(self.history.range(start..), query)
+        })
+    }
+
+    /// The last offset that is not kept any more.
+    fn dropped(&self) -> u64 {
+        self.last - self.len() as u64
+    }
+
+    /// Where in `history` the first publication after `offset` stands; `offset` is at most `last`.
+    fn index_after(&self, offset: u64) -> usize {
+        offset.saturating_sub(self.dropped()) as usize
+    }
+}
+
+fn first_page<'a>(
+    history: impl Iterator<Item = &'a Kept>,
+    query: &HistoryQuery,
+) -> Vec<Arc<Publication>> {
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for kept in history.take(query.limit) {
+        bytes += kept.publication.data.len();
+        if bytes > query.max_bytes && !page.is_empty() {
+            break;
+        }
+        page.push(Arc::clone(&kept.publication));
+    }
+    page
+}
