@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Barrier;
+
 use self::node::{Node, fresh_room, json, message, offsets, room_named};
 use super::{Author, Error, HistoryQuery, Message, Position, Publication};
 use crate::ids::{RoomName, SessionId, UserId};
@@ -69,16 +71,17 @@ pub(super) async fn offsets_strictly_increase(node: Node) {
 pub(super) async fn the_feed_brings_each_publication_once_and_in_order(node: Node) {
     let room = fresh_room();
     node.broker.open(&room);
+    let together = Arc::new(Barrier::new(4));
     let publishers: Vec<_> = (0..4)
         .map(|publisher| {
-            let (node, room) = (node.clone(), room.clone());
+            let (node, room, together) = (node.clone(), room.clone(), together.clone());
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
-                for n in 0..100 {
+                together.wait().await;
+                for n in 0..250 {
                     let text = format!("{publisher}/{n}");
                     let offset = node.publish(&room, &text).await.offset;
                     acknowledged.push((offset, json(&text)));
-                    tokio::task::yield_now().await;
                 }
                 acknowledged
             })
@@ -89,7 +92,7 @@ pub(super) async fn the_feed_brings_each_publication_once_and_in_order(node: Nod
         acknowledged.extend(publisher.await.unwrap());
     }
     acknowledged.sort();
-    node.feed.wait_for(&room, acknowledged[399].0).await;
+    node.feed.wait_for(&room, acknowledged[999].0).await;
     let fed = node.feed.of(&room);
     let fed: Vec<_> = fed.iter().map(|p| (p.offset, p.data.clone())).collect();
     assert_eq!(fed, acknowledged);
@@ -343,7 +346,7 @@ pub(super) async fn history_pages_forward(node: Node) {
         let Some(last) = page.publications.last() else {
             break;
         };
-        assert!(page.publications.len() <= 3);
+        assert!(page.publications.len() <= 3 && read.len() < 10);
         since.offset = last.offset;
         read.extend(offsets(&page.publications));
     }
@@ -368,7 +371,7 @@ pub(super) async fn history_pages_backward(node: Node) {
         let Some(last) = page.publications.last() else {
             break;
         };
-        assert!(page.publications.len() <= 4);
+        assert!(page.publications.len() <= 4 && read.len() < 10);
         since.offset = last.offset;
         read.extend(offsets(&page.publications));
     }
