@@ -77,6 +77,15 @@ pub struct Subscribe<'a> {
     pub offset: Offset,
     #[serde(borrow, default)]
     pub epoch: Text<'a>,
+    #[serde(default)]
+    flag: u32,
+}
+
+impl Subscribe<'_> {
+    /// Whether the client wants an error rather than `recovered: false`: it loads its state anew by itself.
+    pub fn rejects_unrecovered(&self) -> bool {
+        self.flag & 2 != 0
+    }
 }
 
 #[derive(Debug, serde::Deserialize)]
