@@ -42,6 +42,13 @@ pub struct Publication {
     pub author: Option<Author>,
 }
 
+impl Publication {
+    /// About how many bytes this takes in a reply, names and author included.
+    pub fn wire_bytes(&self) -> usize {
+        self.data.len() + 128
+    }
+}
+
 /// A place in a room's history. Offset 0 means before the first publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -70,7 +77,7 @@ pub struct HistoryQuery {
     pub since: Option<Position>,
     /// At most so many publications; 0 asks for the position alone.
     pub limit: usize,
-    /// Stop before the page's data exceeds this many bytes; at least one publication is returned.
+    /// Stop before the page exceeds this many bytes on the wire; at least one publication is returned.
     pub max_bytes: usize,
     /// Newest first.
     pub reverse: bool,
@@ -115,13 +122,14 @@ pub trait Broker: Send + Sync {
     /// Publishes `message` to `room` and returns its position once it is kept.
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position>;
 
-    /// Starts the live feed of `room` on this node. Calls are not counted: the registry opens once.
+    /// Starts the live feed of `room` on this node. Calls are counted: workers open and close independently.
     fn open(&self, room: &RoomName);
 
-    /// Ends the live feed of `room` on this node.
+    /// Takes one `open` back; the last one ends the live feed of `room` on this node.
     fn close(&self, room: &RoomName);
 
     /// Reads what was missed since `resume` and fixes the point after which the feed goes on.
+    /// Offset 0 with an empty epoch resumes from the beginning of whatever incarnation the room is in.
     fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined>;
 
     /// Reads a page of history.

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Barrier;
+
 use self::node::{Node, fresh_room, json, message, offsets, room_named};
 use super::{Author, Error, HistoryQuery, Message, Position, Publication};
 use crate::ids::{RoomName, SessionId, UserId};
@@ -69,16 +71,17 @@ pub(super) async fn offsets_strictly_increase(node: Node) {
 pub(super) async fn the_feed_brings_each_publication_once_and_in_order(node: Node) {
     let room = fresh_room();
     node.broker.open(&room);
+    let together = Arc::new(Barrier::new(4));
     let publishers: Vec<_> = (0..4)
         .map(|publisher| {
-            let (node, room) = (node.clone(), room.clone());
+            let (node, room, together) = (node.clone(), room.clone(), together.clone());
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
-                for n in 0..100 {
+                together.wait().await;
+                for n in 0..250 {
                     let text = format!("{publisher}/{n}");
                     let offset = node.publish(&room, &text).await.offset;
                     acknowledged.push((offset, json(&text)));
-                    tokio::task::yield_now().await;
                 }
                 acknowledged
             })
@@ -89,7 +92,7 @@ pub(super) async fn the_feed_brings_each_publication_once_and_in_order(node: Nod
         acknowledged.extend(publisher.await.unwrap());
     }
     acknowledged.sort();
-    node.feed.wait_for(&room, acknowledged[399].0).await;
+    node.feed.wait_for(&room, acknowledged[999].0).await;
     let fed = node.feed.of(&room);
     let fed: Vec<_> = fed.iter().map(|p| (p.offset, p.data.clone())).collect();
     assert_eq!(fed, acknowledged);
@@ -137,9 +140,10 @@ pub(super) async fn only_an_open_room_is_fed(node: Node) {
     node.broker.open(&witness);
     let start = node.join(&room, None).await.position;
     let before = node.publish(&room, "before").await.offset;
-    // Opening twice is opening once.
+    // Two workers open the room and one closes it: the other is still fed, each publication once.
     node.broker.open(&room);
     node.broker.open(&room);
+    node.broker.close(&room);
     let cut = node.join(&room, None).await.position.offset;
     let during = node.publish(&room, "during").await.offset;
     node.feed.wait_for(&room, during).await;
@@ -342,7 +346,7 @@ pub(super) async fn history_pages_forward(node: Node) {
         let Some(last) = page.publications.last() else {
             break;
         };
-        assert!(page.publications.len() <= 3);
+        assert!(page.publications.len() <= 3 && read.len() < 10);
         since.offset = last.offset;
         read.extend(offsets(&page.publications));
     }
@@ -367,7 +371,7 @@ pub(super) async fn history_pages_backward(node: Node) {
         let Some(last) = page.publications.last() else {
             break;
         };
-        assert!(page.publications.len() <= 4);
+        assert!(page.publications.len() <= 4 && read.len() < 10);
         since.offset = last.offset;
         read.extend(offsets(&page.publications));
     }
@@ -411,7 +415,14 @@ pub(super) async fn history_stops_at_the_byte_limit(node: Node) {
         assert_eq!(message.data.len(), 100);
         published.push(node.broker.publish(&room, message).await.unwrap().offset);
     }
-    for (max_bytes, expected) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (499, 4)] {
+    let each = 228;
+    for (max_bytes, expected) in [
+        (0, 1),
+        (each - 1, 1),
+        (2 * each - 1, 1),
+        (2 * each, 2),
+        (5 * each - 1, 4),
+    ] {
         for reverse in [false, true] {
             let query = HistoryQuery {
                 since: None,

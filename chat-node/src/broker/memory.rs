@@ -8,6 +8,7 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::room::Room;
 use self::rooms::Rooms;
 use super::{Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
 use crate::ids::RoomName;
@@ -80,9 +81,9 @@ impl Memory {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_open(&self, room: &RoomName, open: bool) {
+    fn access(&self, room: &RoomName, work: impl FnOnce(&mut Room)) {
         let mut rooms = self.lock();
-        rooms.access(room, (self.clock)(), |room, _| room.open = open);
+        rooms.access(room, (self.clock)(), |room, _| work(room));
     }
 }
 
@@ -92,7 +93,7 @@ impl Broker for Memory {
         let now = (self.clock)();
         let (publication, position, open) = rooms.access(room, now, |room, limits| {
             let publication = room.append(message, now, limits);
-            (publication, room.position(), room.open)
+            (publication, room.position(), room.is_open())
         });
         // Still under the lock: the feed sees the order of the offsets.
         if open {
@@ -102,11 +103,11 @@ impl Broker for Memory {
     }
 
     fn open(&self, room: &RoomName) {
-        self.set_open(room, true);
+        self.access(room, |room| room.opened += 1);
     }
 
     fn close(&self, room: &RoomName) {
-        self.set_open(room, false);
+        self.access(room, |room| room.opened = room.opened.saturating_sub(1));
     }
 
     fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined> {

@@ -45,7 +45,7 @@ impl Reply {
         };
         let mut bytes = 0;
         let fitting = subscribed.publications.iter().position(|publication| {
-            bytes += publication.data.len();
+            bytes += publication.wire_bytes();
             bytes > max_bytes
         })?;
         let rest = subscribed.publications.split_off(fitting);

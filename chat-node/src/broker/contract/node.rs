@@ -86,6 +86,8 @@ impl Default for Recorder {
 
 impl Feed for Recorder {
     fn deliver(&self, room: &RoomName, publication: &Arc<Publication>) {
+        // Give other threads the chance to overtake, if the broker lets them.
+        std::thread::yield_now();
         let delivery = (room.clone(), Arc::clone(publication));
         self.delivered.lock().unwrap().push(delivery);
         self.count.send_modify(|count| *count += 1);

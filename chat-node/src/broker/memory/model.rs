@@ -96,7 +96,7 @@ struct Publication {
 struct Room {
     name: usize,
     incarnation: u64,
-    open: bool,
+    opened: usize,
     last: u64,
     published: Vec<Publication>,
 }
@@ -155,7 +155,7 @@ impl Model {
                 Room {
                     name,
                     incarnation: self.incarnations,
-                    open: false,
+                    opened: 0,
                     last: 0,
                     published: Vec::new(),
                 }
@@ -188,7 +188,7 @@ impl Model {
     fn evict(&mut self) {
         while self.bytes() > self.limits.max_total_bytes {
             let in_use = self.rooms.len() - 1;
-            let loses = |room: &Room| !room.open || room.kept().count() > 0;
+            let loses = |room: &Room| room.opened == 0 || room.kept().count() > 0;
             let Some(victim) = self.rooms.iter().position(loses) else {
                 return;
             };
@@ -196,7 +196,7 @@ impl Model {
                 continue;
             }
             self.evicted += 1;
-            if self.rooms[victim].open {
+            if self.rooms[victim].opened > 0 {
                 self.incarnations += 1;
                 self.rooms[victim].incarnation = self.incarnations;
                 self.rooms[victim].published.clear();
@@ -264,7 +264,7 @@ fn run(limits: Limits, steps: Vec<Step>) {
                 let delivery = (super::tests::room(NAMES[name]), room.last);
                 assert_eq!(
                     bench.feed.take(),
-                    Vec::from_iter(room.open.then_some(delivery))
+                    Vec::from_iter((room.opened > 0).then_some(delivery))
                 );
                 told.check(name, (room.incarnation, room.last), position);
             }
@@ -335,11 +335,12 @@ fn run(limits: Limits, steps: Vec<Step>) {
             }
             Step::Open { room: name } => {
                 bench.broker.open(&room(NAMES[name]));
-                model.use_room(name, now).open = true;
+                model.use_room(name, now).opened += 1;
             }
             Step::Close { room: name } => {
                 bench.broker.close(&room(NAMES[name]));
-                model.use_room(name, now).open = false;
+                let room = model.use_room(name, now);
+                room.opened = room.opened.saturating_sub(1);
             }
             Step::Advance { ms } => bench.advance(Duration::from_millis(ms)),
             Step::Sweep => {
@@ -352,7 +353,7 @@ fn run(limits: Limits, steps: Vec<Step>) {
         model.evict();
         let usage = bench.broker.usage();
         assert_eq!(usage, model.usage());
-        let stays = |room: &Room| room.open && room.cost() == 0;
+        let stays = |room: &Room| room.opened > 0 && room.cost() == 0;
         assert!(
             usage.bytes <= model.limits.max_total_bytes || model.rooms.iter().all(stays),
             "{usage:?}"

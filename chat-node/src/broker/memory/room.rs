@@ -14,8 +14,8 @@ use super::Limits;
 pub(super) const PUBLICATION_OVERHEAD: usize = 224;
 
 pub(super) struct Room {
-    /// Whether the node wants the live feed.
-    pub(super) open: bool,
+    /// How many of the node's workers want the live feed.
+    pub(super) opened: usize,
     /// When `Rooms::sweep` looks at this room next: when its oldest publication came, or earlier.
     pub(super) in_by_age: Option<Instant>,
     epoch: Epoch,
@@ -38,13 +38,18 @@ impl Kept {
 impl Room {
     pub(super) fn new(epoch: Epoch) -> Self {
         Self {
-            open: false,
+            opened: 0,
             in_by_age: None,
             epoch,
             last: 0,
             bytes: 0,
             history: VecDeque::new(),
         }
+    }
+
+    /// Whether the node wants the live feed.
+    pub(super) fn is_open(&self) -> bool {
+        self.opened > 0
     }
 
     pub(super) fn position(&self) -> Position {
@@ -187,7 +192,7 @@ fn first_page<'a>(
     let mut page = Vec::new();
     let mut bytes = 0;
     for kept in history.take(query.limit) {
-        bytes += kept.publication.data.len();
+        bytes += kept.publication.wire_bytes();
         if bytes > query.max_bytes && !page.is_empty() {
             break;
         }

@@ -132,7 +132,7 @@ impl Rooms {
             name = entry.1;
         }
         let before = Weight::of(&room);
-        if !room.open {
+        if !room.is_open() {
             self.usage.rooms -= 1;
             self.usage.bytes -= room_bytes(&name);
             self.usage.replace(before, Weight::default());
