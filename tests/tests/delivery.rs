@@ -1,189 +1,278 @@
 //! Members get the reply first and then every later publication exactly once, in the room's one order.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use natter_tests::{Client, NO_RATES, Node, Publication};
 use serde_json::{Value, json};
-
-const PUBLISHERS: usize = 3;
-const EACH: usize = 300;
-const TOTAL: usize = PUBLISHERS * EACH;
-/// How many publishes of one publisher may be unanswered.
-const WINDOW: usize = 10;
-
-/// Where a member stands: what it has heard and where it can resume.
-struct Heard {
-    from: u64,
-    epoch: Value,
-    publications: Vec<Publication>,
-}
+use tokio::task::JoinHandle;
 
 /// A node where anyone may publish, as fast as they can, and nothing is forgotten.
-async fn node() -> Node {
-    let flags = ["--history-max-messages", "100000", "--workers", "3"];
+async fn node() -> Arc<Node> {
+    let flags = [
+        "--history-max-messages",
+        "1000000",
+        "--history-max-bytes",
+        "100000000",
+        "--workers",
+        "3",
+    ];
     let start = Node::with(&[&NO_RATES[..], &flags].concat());
     let classes = "roomClasses: [{prefix: default, publish: Anyone}]";
-    start.config(classes).start().await
+    Arc::new(start.config(classes).start().await)
 }
 
-/// Publishes `EACH` messages, several at a time.
-async fn flood(mut client: Client, publisher: usize) {
-    let mut asked = std::collections::VecDeque::new();
-    for number in 0..EACH {
-        let data = json!({"publisher": publisher, "number": number});
-        asked.push_back(
-            client
-                .command("publish", json!({"channel": "room", "data": data}))
-                .await,
-        );
-        if asked.len() == WINDOW {
-            let id = asked.pop_front().expect("the window is not empty");
+/// Three clients that publish to the room without a pause until they are told to stop.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    publishers: Vec<JoinHandle<u64>>,
+    last: Client,
+}
+
+/// The room's last message.
+const END: &str = "end";
+
+impl Flood {
+    async fn start(node: &Node) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut publishers = Vec::new();
+        for publisher in 0..3 {
+            let client = Client::connect(node).await;
+            publishers.push(tokio::spawn(publish(client, publisher, stop.clone())));
+        }
+        let last = Client::connect(node).await;
+        Self {
+            stop,
+            publishers,
+            last,
+        }
+    }
+
+    /// Lets every publisher finish, then publishes the room's last message. Returns how many each has published.
+    async fn end(mut self) -> Vec<u64> {
+        self.stop.store(true, Relaxed);
+        let mut counts = Vec::new();
+        for publisher in self.publishers {
+            counts.push(publisher.await.expect("every message is acknowledged"));
+        }
+        self.last.publish("room", json!(END)).await;
+        counts
+    }
+}
+
+/// Publishes numbered messages, ten under way at a time, and returns how many were acknowledged.
+async fn publish(mut client: Client, publisher: usize, stop: Arc<AtomicBool>) -> u64 {
+    let mut number = 0;
+    while !stop.load(Relaxed) {
+        let mut asked = Vec::new();
+        for _ in 0..10 {
+            let data = json!({"publisher": publisher, "number": number});
+            asked.push(
+                client
+                    .command("publish", json!({"channel": "room", "data": data}))
+                    .await,
+            );
+            number += 1;
+        }
+        for id in asked {
             assert_eq!(client.reply(id).await.get("error"), None);
         }
     }
-    for id in asked {
-        assert_eq!(client.reply(id).await.get("error"), None);
+    number
+}
+
+/// A member: where it came in, and what it has heard since.
+struct Member {
+    client: Client,
+    from: u64,
+    epoch: Value,
+    heard: Vec<Publication>,
+}
+
+impl Member {
+    async fn join(node: &Node) -> Self {
+        let mut client = Client::connect(node).await;
+        let id = client
+            .command("subscribe", json!({"channel": "room"}))
+            .await;
+        let first = client.next().await;
+        assert_eq!(first["id"], id, "something came before the subscribe reply");
+        let reply = &first["subscribe"];
+        Self {
+            from: reply["offset"]
+                .as_u64()
+                .expect("a subscribe reply has an offset"),
+            epoch: reply["epoch"].clone(),
+            heard: Publication::list(reply),
+            client,
+        }
+    }
+
+    fn position(&self) -> u64 {
+        self.heard.last().map_or(self.from, |last| last.offset)
+    }
+
+    async fn hear(&mut self) {
+        self.heard.push(self.client.publication().await);
+    }
+
+    /// Hears on until the room's last message.
+    async fn hear_all(mut self) -> Self {
+        while self.heard.last().is_none_or(|last| last.data != END) {
+            self.hear().await;
+        }
+        self
+    }
+
+    /// Comes back on a new connection.
+    async fn resume(&mut self, node: &Node) {
+        self.client = Client::connect(node).await;
+        self.subscribe_again().await;
+    }
+
+    async fn subscribe_again(&mut self) {
+        let parameters = json!({
+            "channel": "room", "recover": true, "offset": self.position(), "epoch": self.epoch, "flag": 1,
+        });
+        let id = self.client.command("subscribe", parameters).await;
+        let first = self.client.next().await;
+        assert_eq!(first["id"], id, "something came before the subscribe reply");
+        let reply = &first["subscribe"];
+        assert_eq!(
+            (&reply["recovered"], &reply["was_recovering"]),
+            (&json!(true), &json!(true)),
+            "{first}"
+        );
+        assert_eq!(reply["epoch"], self.epoch);
+        self.heard.extend(Publication::list(reply));
+    }
+
+    /// Leaves the room and comes back, all on one connection.
+    async fn leave_and_return(&mut self) {
+        let id = self
+            .client
+            .command("unsubscribe", json!({"channel": "room"}))
+            .await;
+        loop {
+            let next = self.client.next().await;
+            if next["id"] == id {
+                break;
+            }
+            self.heard.extend(Publication::list(
+                &json!({"publications": [next["push"]["pub"]]}),
+            ));
+        }
+        self.subscribe_again().await;
+    }
+
+    /// Checks that this member has heard what `first` has after its own beginning.
+    fn has_heard_the_rest(&self, first: &Self) {
+        let rest = first.heard.iter().filter(|it| it.offset > self.from);
+        let rest: Vec<_> = rest.cloned().collect();
+        let offsets = |list: &[Publication]| list.iter().map(|it| it.offset).collect::<Vec<_>>();
+        assert_eq!(offsets(&self.heard), offsets(&rest), "from {}", self.from);
+        assert_eq!(self.heard, rest, "from {}", self.from);
+        assert_eq!(self.epoch, first.epoch);
+    }
+
+    /// Checks that nothing is missing: each publisher's messages in its order, and offsets that grow.
+    fn has_heard_all(&self, counts: &[u64]) {
+        assert!(
+            self.heard
+                .is_sorted_by(|one, next| one.offset < next.offset)
+        );
+        assert_eq!(self.heard.len() as u64, counts.iter().sum::<u64>() + 1);
+        for (publisher, count) in counts.iter().enumerate() {
+            let theirs = self
+                .heard
+                .iter()
+                .filter(|it| it.data["publisher"] == publisher);
+            let numbers: Vec<_> = theirs.map(|it| it.data["number"].as_u64()).collect();
+            assert_eq!(numbers, (0..*count).map(Some).collect::<Vec<_>>());
+        }
     }
 }
 
-/// Starts publishers that need not be members of the room.
-async fn publishers(node: &Node) -> Vec<tokio::task::JoinHandle<()>> {
-    let mut tasks = Vec::new();
-    for publisher in 0..PUBLISHERS {
-        let client = Client::connect(node).await;
-        tasks.push(tokio::spawn(flood(client, publisher)));
-    }
-    tasks
-}
-
-/// Hears everything after a subscribe, until the flood's last publication.
-async fn hear(mut client: Client) -> Heard {
-    let id = client
-        .command("subscribe", json!({"channel": "room"}))
-        .await;
-    let first = client.next().await;
-    assert_eq!(first["id"], id, "something came before the subscribe reply");
-    let reply = &first["subscribe"];
-    let from = reply["offset"]
-        .as_u64()
-        .expect("a subscribe reply has an offset");
-    let mut publications = Publication::list(reply);
-    while last_offset(from, &publications) < TOTAL as u64 {
-        publications.push(client.publication().await);
-    }
-    Heard {
-        from,
-        epoch: reply["epoch"].clone(),
-        publications,
-    }
-}
-
-/// The embedded broker counts a room's publications from 1.
-fn last_offset(from: u64, publications: &[Publication]) -> u64 {
-    publications.last().map_or(from, |last| last.offset)
-}
-
-/// Everyone must have heard what the first member heard after their own beginning.
-fn is_the_rest(all: &[Publication], from: u64, heard: &[Publication]) {
-    let expected: Vec<_> = all
-        .iter()
-        .filter(|publication| publication.offset > from)
-        .collect();
-    let offsets = |list: &[&Publication]| list.iter().map(|it| it.offset).collect::<Vec<_>>();
-    let heard: Vec<_> = heard.iter().collect();
-    assert_eq!(offsets(&expected), offsets(&heard), "from {from}");
-    assert_eq!(expected, heard, "from {from}");
-}
-
-/// The first member's list itself: nothing missing, nothing twice, each publisher's messages in its order.
-fn is_complete(all: &[Publication]) {
-    assert_eq!(all.len(), TOTAL);
-    assert!(all.is_sorted_by(|one, next| one.offset < next.offset));
-    for publisher in 0..PUBLISHERS {
-        let theirs = all.iter().filter(|it| it.data["publisher"] == publisher);
-        let numbers: Vec<_> = theirs.map(|it| it.data["number"].as_u64()).collect();
-        assert_eq!(numbers, (0..EACH as u64).map(Some).collect::<Vec<_>>());
-    }
+async fn done<T>(task: JoinHandle<T>) -> T {
+    task.await.expect("a member hears all it should")
 }
 
 #[tokio::test]
 async fn who_joins_during_a_flood_hears_every_later_publication_once_in_order() {
     let node = node().await;
-    let first = tokio::spawn(hear(Client::connect(&node).await));
-    node.metric_becomes("natter_members", 1.0).await;
-    let publishers = publishers(&node).await;
+    let first = tokio::spawn(Member::join(&node).await.hear_all());
+    let flood = Flood::start(&node).await;
     let mut joiners = Vec::new();
-    for _ in 0..12 {
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..10))).await;
-        joiners.push(tokio::spawn(hear(Client::connect(&node).await)));
+    for _ in 0..30 {
+        joiners.push(tokio::spawn(Member::join(&node).await.hear_all()));
     }
-    let first = first.await.expect("the first member hears all");
-    is_complete(&first.publications);
+    let counts = flood.end().await;
+    let first = done(first).await;
+    first.has_heard_all(&counts);
+    let mut beginnings = Vec::new();
     for joiner in joiners {
-        let joiner = joiner.await.expect("a joiner hears the rest");
-        assert_eq!(joiner.epoch, first.epoch);
-        is_the_rest(&first.publications, joiner.from, &joiner.publications);
+        let joiner = done(joiner).await;
+        joiner.has_heard_the_rest(&first);
+        beginnings.push(joiner.from);
     }
-    for publisher in publishers {
-        publisher.await.expect("every message is acknowledged");
-    }
-}
-
-/// Leaves and resumes again and again, at random places, until the flood's last publication.
-async fn resume_often(node: &Node, position: (u64, Value)) -> Vec<Publication> {
-    let (from, epoch) = position;
-    let mut heard = Vec::new();
-    while last_offset(from, &heard) < TOTAL as u64 {
-        let mut client = Client::connect(node).await;
-        let offset = last_offset(from, &heard);
-        let reply = client.resume("room", offset, &epoch).await;
-        assert_eq!(
-            (&reply["recovered"], &reply["was_recovering"]),
-            (&json!(true), &json!(true)),
-            "{reply}"
-        );
-        assert_eq!(reply["epoch"], epoch);
-        heard.extend(Publication::list(&reply));
-        for _ in 0..fastrand::usize(0..60) {
-            if last_offset(from, &heard) == TOTAL as u64 {
-                break;
-            }
-            heard.push(client.publication().await);
-        }
-        if fastrand::bool() {
-            client.leave().await;
-        }
-    }
-    heard
+    beginnings.dedup();
+    assert!(
+        beginnings.len() > 10,
+        "hardly anyone joined during the flood: {beginnings:?}"
+    );
 }
 
 #[tokio::test]
 async fn who_resumes_during_a_flood_misses_nothing_and_hears_nothing_twice() {
-    let node = std::sync::Arc::new(node().await);
-    let mut early = Client::connect(&node).await;
-    let reply = early.subscribe("room").await;
-    let position = (
-        reply["offset"].as_u64().expect("an offset"),
-        reply["epoch"].clone(),
-    );
-    let first = tokio::spawn(hear(Client::connect(&node).await));
-    node.metric_becomes("natter_members", 2.0).await;
-    let publishers = publishers(&node).await;
-    let resumers: Vec<_> = (0..4)
-        .map(|_| {
-            let (node, position) = (node.clone(), position.clone());
-            tokio::spawn(async move { resume_often(&node, position).await })
-        })
+    let node = node().await;
+    let first = tokio::spawn(Member::join(&node).await.hear_all());
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        members.push(Member::join(&node).await);
+    }
+    let flood = Flood::start(&node).await;
+    let resume_often = async |mut member: Member, node: Arc<Node>| {
+        for _ in 0..12 {
+            for _ in 0..fastrand::usize(0..40) {
+                member.hear().await;
+            }
+            member.resume(&node).await;
+        }
+        member
+    };
+    let resumers: Vec<_> = members
+        .into_iter()
+        .map(|member| tokio::spawn(resume_often(member, node.clone())))
         .collect();
-    let first = first.await.expect("the first member hears all");
-    is_complete(&first.publications);
+    let mut resumed = Vec::new();
     for resumer in resumers {
-        let heard = resumer.await.expect("a resumer hears all");
-        is_the_rest(&first.publications, position.0, &heard);
+        resumed.push(tokio::spawn(done(resumer).await.hear_all()));
     }
-    for publisher in publishers {
-        publisher.await.expect("every message is acknowledged");
+    let counts = flood.end().await;
+    let first = done(first).await;
+    first.has_heard_all(&counts);
+    for member in resumed {
+        done(member).await.has_heard_the_rest(&first);
     }
+}
+
+#[tokio::test]
+async fn who_leaves_and_returns_on_one_connection_misses_nothing_and_hears_nothing_twice() {
+    let node = node().await;
+    let first = tokio::spawn(Member::join(&node).await.hear_all());
+    let mut member = Member::join(&node).await;
+    let flood = Flood::start(&node).await;
+    for _ in 0..30 {
+        for _ in 0..fastrand::usize(0..20) {
+            member.hear().await;
+        }
+        member.leave_and_return().await;
+    }
+    let member = tokio::spawn(member.hear_all());
+    let counts = flood.end().await;
+    let first = done(first).await;
+    first.has_heard_all(&counts);
+    done(member).await.has_heard_the_rest(&first);
 }
 
 #[tokio::test]
