@@ -21,15 +21,6 @@ pub struct Node {
     pub admin: SocketAddr,
 }
 
-/// Signals that tests send to nodes.
-#[derive(Clone, Copy, Debug)]
-pub enum Signal {
-    Terminate,
-    /// Freezes the process until `Continue`.
-    Stop,
-    Continue,
-}
-
 impl Node {
     /// Starts a node with extra flags and waits until it is ready.
     pub async fn start(flags: &[&str]) -> Self {
@@ -41,17 +32,37 @@ impl Node {
         Start::new(flags)
     }
 
-    pub fn signal(&self, signal: Signal) {
-        let number = match signal {
-            Signal::Terminate => libc::SIGTERM,
-            Signal::Stop => libc::SIGSTOP,
-            Signal::Continue => libc::SIGCONT,
+    /// Asks the process to end, as Kubernetes does.
+    pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Stops the process where it is, and waits until none of its threads runs.
+    pub async fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let is_stopped = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            status.contains("State:\tT")
         };
+        until("all threads to stand still", async || {
+            let tasks = std::fs::read_dir(&tasks).expect("the process is there");
+            tasks.flatten().all(is_stopped)
+        })
+        .await;
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, number: libc::c_int) {
         let pid = self.process.id() as libc::pid_t;
         #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
         // SAFETY: kill takes two numbers; the child has not been waited for, so the pid is its own.
         let result = unsafe { libc::kill(pid, number) };
-        assert_eq!(result, 0, "{signal:?} could not be sent");
+        assert_eq!(result, 0, "signal {number} could not be sent");
     }
 
     /// Kills the process as `kill -9` does.

@@ -162,15 +162,14 @@ async fn a_flood_of_bad_clients_harms_nobody() {
 
 #[tokio::test]
 async fn a_frozen_node_goes_on_where_it_was() {
-    use natter_tests::node::Signal;
     let node = Node::start(&[]).await;
     let (mut writer, mut reader) = good_clients(&node).await;
-    node.signal(Signal::Stop);
+    node.freeze().await;
     let id = writer
         .command("publish", json!({"channel": "good room", "data": "frozen"}))
         .await;
     reader.hears_nothing_for(natter_tests::wait::QUIET).await;
-    node.signal(Signal::Continue);
+    node.thaw();
     writer.reply(id).await;
     assert_eq!(reader.publication().await.data, "frozen");
     assert_eq!(writer.publication().await.data, "frozen");
