@@ -1,0 +1,32 @@
+// One promise, kept towards an unmodified Centrifuge SDK: node scenarios.mjs <scenario> <ws-url> [sdk]
+//
+// `sdk` is the package to test: centrifuge (default) or centrifuge-571. Exit code 0 if the promise was kept. A line
+// such as KILL on stdout asks the driver to do that to the node; the scenario goes on when DONE comes on stdin.
+
+import * as chat from './scenarios/chat.mjs';
+import * as errors from './scenarios/errors.mjs';
+import * as history from './scenarios/history.mjs';
+import * as network from './scenarios/network.mjs';
+import * as node from './scenarios/node.mjs';
+import * as slow from './scenarios/slow.mjs';
+import { Stage } from './stage.mjs';
+
+const scenarios = { ...chat, ...errors, ...history, ...network, ...node, ...slow };
+const [name, url, sdk = 'centrifuge'] = process.argv.slice(2);
+const scenario = Object.hasOwn(scenarios, name ?? '') && scenarios[name];
+if (!scenario || !url) {
+  console.error(`usage: node scenarios.mjs <scenario> <ws-url> [sdk]\nscenarios: ${Object.keys(scenarios).join(' ')}`);
+  process.exit(2);
+}
+
+// An SDK that throws where nobody can catch it breaks the application: that fails the scenario.
+const { Centrifuge } = await import(sdk);
+const stage = new Stage(url, Centrifuge);
+const fail = (error) => {
+  console.error(`${name} (${sdk}): ${error.stack ?? error}`);
+  console.error(stage.report());
+  process.exit(1);
+};
+process.on('uncaughtException', fail);
+await scenario(stage).catch(fail);
+process.exit(0);
