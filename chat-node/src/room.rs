@@ -7,6 +7,9 @@ pub mod local;
 pub mod log;
 pub mod registry;
 
+#[cfg(test)]
+mod tests;
+
 use crate::ids::RoomName;
 use crate::socket::ConnectionKey;
 
@@ -66,4 +69,33 @@ impl Room {
         }
         self.log.from(member.cursor)
     }
+
+    /// Whether the log has to be kept for member `index`, after `waiting_for` has been asked.
+    pub fn is_behind(&self, index: usize) -> bool {
+        self.members[index].cursor < self.log.head()
+    }
+
+    /// Moves member `index` on after the kernel took `taken` bytes of what waited for it.
+    ///
+    /// The cursor stands between frames again: the rest of a frame that was cut is returned, to be sent before
+    /// anything else.
+    pub fn advance(&mut self, index: usize, taken: usize) -> Advanced<'_> {
+        let member = &mut self.members[index];
+        let from = member.cursor;
+        let reached = from + taken as u64;
+        let boundary = self.log.boundary(reached);
+        member.cursor = boundary;
+        let cut = self.log.from(reached);
+        Advanced {
+            frames: self.log.frames(from, boundary),
+            cut: &cut[..(boundary - reached) as usize],
+        }
+    }
+}
+
+/// What a write did: the frames that are the socket's business now, and the unwritten end of the last one.
+#[derive(Debug)]
+pub struct Advanced<'a> {
+    pub frames: usize,
+    pub cut: &'a [u8],
 }

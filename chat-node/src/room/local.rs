@@ -41,7 +41,7 @@ pub struct Pass {
     pub head: u64,
     /// Some member has not got everything: the log must be kept.
     pub behind: bool,
-    /// The member list changed under the visit so that somebody may have been passed over.
+    /// Somebody may have been passed over, or counted as behind and is not any more: visit all once more.
     pub again: bool,
 }
 
@@ -83,7 +83,7 @@ impl LocalRooms {
         // Offset 0 lies before every publication, as `after` 0 lets every one through.
         room.members[place.index as usize].after = offset;
         if room.log.bytes() > 0 {
-            self.visit(place.room);
+            self.visit_again(place.room);
         }
     }
 
@@ -120,13 +120,11 @@ impl LocalRooms {
             let moved = places.iter_mut().find(|other| other.room == place.room);
             moved.expect("every member has a place").index = place.index;
         }
-        if let Some(pass) = &mut self.pass
-            && pass.room == place.room
-            && index < pass.next
-        {
-            pass.again = true;
-        }
         if !room.members.is_empty() {
+            // The log may have been kept for this member alone, and the one that was moved may be passed over.
+            if room.log.bytes() > 0 {
+                self.visit_again(place.room);
+            }
             return None;
         }
         let mut room = self.rooms.remove(place.room)?;
@@ -173,8 +171,16 @@ impl LocalRooms {
         self.visit(key);
     }
 
+    /// Has the pump visit every member of the room once more, also those it has just visited.
+    pub fn visit_again(&mut self, key: RoomKey) {
+        match &mut self.pass {
+            Some(pass) if pass.room == key => pass.again = true,
+            _ => self.visit(key),
+        }
+    }
+
     /// Has the pump visit the room, unless it will anyway.
-    pub fn visit(&mut self, key: RoomKey) {
+    fn visit(&mut self, key: RoomKey) {
         if let Some(room) = self.rooms.get_mut(key)
             && !room.queued
         {

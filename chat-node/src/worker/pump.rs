@@ -2,7 +2,7 @@
 //! into bigger writes instead of more of them.
 
 use crate::room::local::Pass;
-use crate::room::{Member, RoomKey};
+use crate::room::{Member, Room, RoomKey};
 use crate::socket::{ConnectionKey, Socket};
 
 use super::Worker;
@@ -46,24 +46,15 @@ impl Worker {
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };
-            let waiting = room.waiting_for(index);
-            if waiting.is_empty() {
-                pass.behind |= room.members[index].after == Member::JOINING;
-                continue;
-            }
-            if connection.socket.is_blocked() {
-                pass.behind = true;
-                continue;
-            }
-            *left -= 1;
-            match write_waiting(room, index, &mut connection.socket, &mut wrote) {
-                Outcome::UpToDate => {}
-                Outcome::JustBlocked => {
-                    pass.behind = true;
-                    just_blocked.push(key);
+            if !room.waiting_for(index).is_empty() && !connection.socket.is_blocked() {
+                *left -= 1;
+                match write_waiting(room, index, &mut connection.socket, &mut wrote) {
+                    Outcome::UpToDate => {}
+                    Outcome::JustBlocked => just_blocked.push(key),
+                    Outcome::Gone => self.gone.push(key),
                 }
-                Outcome::Gone => self.gone.push(key),
             }
+            pass.behind |= room.is_behind(index);
         }
         wrote.count(&self.shared.metrics);
         for key in just_blocked {
@@ -75,9 +66,7 @@ impl Worker {
         if let Some(oldest) = self.rooms.finish(pass) {
             self.shared.metrics.fanned_out(oldest.elapsed());
         }
-        if pass.behind {
-            self.bound_backlog(pass.room);
-        }
+        self.bound_backlog(pass.room);
     }
 
     /// Closes the members that are further behind than the limit, and drops what everybody else has.
@@ -123,7 +112,7 @@ impl Worker {
             }
             outcome = write_waiting(room, index, &mut connection.socket, &mut wrote);
             // The log may be kept for this member alone: the pump finds out.
-            self.rooms.visit(place.room);
+            self.rooms.visit_again(place.room);
             if !matches!(outcome, Outcome::UpToDate) {
                 break;
             }
@@ -137,30 +126,21 @@ impl Worker {
     }
 }
 
-/// Writes to one member; after a partial write the rest of the cut frame goes to the socket, and the cursor stands
-/// between frames again.
-fn write_waiting(
-    room: &mut crate::room::Room,
-    index: usize,
-    socket: &mut Socket,
-    wrote: &mut Wrote,
-) -> Outcome {
-    let cursor = room.members[index].cursor;
-    let waiting = room.log.from(cursor);
-    let (taken, outcome) = match socket.write(waiting) {
-        Ok(taken) if taken == waiting.len() => (taken as u64, Outcome::UpToDate),
-        Ok(taken) => {
-            let boundary = room.log.boundary(cursor + taken as u64);
-            let cut = &waiting[taken..(boundary - cursor) as usize];
-            socket.block(cut);
-            (boundary - cursor, Outcome::JustBlocked)
-        }
-        Err(_) => return Outcome::Gone,
+/// Writes to one member what waits for it. A socket that does not take it all is blocked.
+fn write_waiting(room: &mut Room, index: usize, socket: &mut Socket, wrote: &mut Wrote) -> Outcome {
+    let waiting = room.waiting_for(index);
+    let wanted = waiting.len();
+    let Ok(taken) = socket.write(waiting) else {
+        return Outcome::Gone;
     };
-    wrote.bytes += taken;
-    wrote.frames += room.log.frames(cursor, cursor + taken) as u64;
-    room.members[index].cursor = cursor + taken;
-    outcome
+    let advanced = room.advance(index, taken);
+    wrote.bytes += (taken + advanced.cut.len()) as u64;
+    wrote.frames += advanced.frames as u64;
+    if taken == wanted {
+        return Outcome::UpToDate;
+    }
+    socket.block(advanced.cut);
+    Outcome::JustBlocked
 }
 
 /// Counted once a slice, as the counters are shared by all workers.
