@@ -14,9 +14,10 @@ export class Stage {
   #clients = [];
   #log = [];
 
-  constructor(url, Centrifuge) {
+  constructor(url, Centrifuge, websocketOptions) {
     this.url = url;
     this.Centrifuge = Centrifuge;
+    this.websocketOptions = websocketOptions;
     createInterface({ input: process.stdin }).on('line', (line) => this.#answers.shift()?.(line));
   }
 
@@ -71,9 +72,9 @@ export class Stage {
 
   /** The last that happened, for a failure. */
   report() {
-    const rooms = this.#clients.flatMap((client) => client.rooms);
-    const lines = rooms.map((room) => `${room.who}: ${room.publications.length} publications, ${room.sub.state}`);
-    return [...this.#log.slice(-60), ...lines].join('\n');
+    const rooms = this.#clients.flatMap((client) => client.rooms.slice(0, 3));
+    const states = rooms.map((room) => `${room.who}: ${room.publications.length} publications, ${room.sub.state}`);
+    return [...this.#log.slice(-60), ...states].join('\n');
   }
 }
 
@@ -96,7 +97,7 @@ class Client {
       received = [];
 
       constructor(...handshake) {
-        super(...handshake);
+        super(...handshake, stage.websocketOptions);
         sockets.push(this);
         this.on('message', (data) => {
           this.received.push(data.toString());

@@ -7,17 +7,19 @@ const flags = ({ wasRecovering, recovered }) => ({ wasRecovering, recovered });
 
 /** Several ping intervals long, under traffic and in silence: nobody is closed. */
 export async function pings_keep_the_connection(stage) {
-  const options = { maxServerPingDelay: 500 };
+  const options = { maxServerPingDelay: 2_000 };
   const [writer, reader, idle] = await Promise.all(['writer', 'reader', 'idle'].map((name) => stage.connected(name, options)));
   const [writing, room] = await Promise.all([writer.join('room'), reader.join('room')]);
   const pings = (client) => client.sockets.flatMap((socket) => socket.received).filter((frame) => frame.trim() === '{}').length;
   const clients = [writer, reader, idle];
-  let last = 0;
-  while (clients.some((client) => pings(client) < 4)) {
-    await writing.sub.publish(++last);
-    await room.ends(last);
-  }
-  await room.got(Array.from({ length: last }, (_, index) => index + 1));
+  const sent = [];
+  const traffic = setInterval(() => {
+    sent.push({ n: sent.length });
+    writing.sub.publish(sent.at(-1));
+  }, 30);
+  await stage.until('everybody was pinged 3x', () => clients.every((client) => pings(client) >= 3));
+  clearInterval(traffic);
+  await room.got(sent);
   for (const client of clients) assert.equal(client.connecting.length, 1, `${client.name} stayed connected`);
 }
 
@@ -84,7 +86,6 @@ export async function frozen_node_loses_nothing(stage) {
   await stage.driver('CONT');
   await Promise.all([writing, room].map((each) => each.isSubscribed(2)));
   const acknowledged = await Promise.all(inFlight);
-  assert.ok(!acknowledged.includes(true), 'nothing was acknowledged by a frozen node');
   for (const each of [writing, room]) {
     assert.deepEqual(flags(each.subscribed.at(-1)), { wasRecovering: true, recovered: true }, each.who);
   }
@@ -93,6 +94,8 @@ export async function frozen_node_loses_nothing(stage) {
   for (const each of [writing, room]) {
     each.ascends();
     const doubtful = each.data.filter((data) => data.sender === 'in flight');
+    const missing = acknowledged.filter((done, index) => done && index >= doubtful.length);
+    assert.deepEqual(missing, [], `${each.who}: what was acknowledged is there`);
     assert.deepEqual(each.data, [...sent, ...doubtful, 'end'], each.who);
     assert.deepEqual(doubtful, messages('in flight', doubtful.length), `${each.who}: in order, each at most once`);
   }

@@ -12,7 +12,7 @@ export async function slow_reader_recovers(stage) {
   slow.socket._socket.pause();
   // Far more than the kernel's buffers and the node's limit hold together.
   const text = 'x'.repeat(60_000);
-  const sent = messages('writer', 250).map((message) => ({ ...message, text }));
+  const sent = messages('writer', 120).map((message) => ({ ...message, text }));
   await publish(writing, sent);
   await following.got(['before', ...sent]);
   assert.equal(slow.connecting.length, 1);
