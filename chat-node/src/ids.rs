@@ -32,11 +32,6 @@ impl RoomName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The prefix before the first `:`, which names the room's class; `None` means class `default`.
-    pub fn class(&self) -> Option<&str> {
-        self.0.split_once(':').map(|(class, _)| class)
-    }
 }
 
 impl fmt::Debug for RoomName {
@@ -100,17 +95,5 @@ mod tests {
                 max: 255
             })
         );
-    }
-
-    #[test]
-    fn the_class_is_what_stands_before_the_first_colon() {
-        let class = |name| {
-            RoomName::parse(name, 255)
-                .unwrap()
-                .class()
-                .map(str::to_owned)
-        };
-        assert_eq!(class("lobby"), None);
-        assert_eq!(class("chat:a:b").as_deref(), Some("chat"));
     }
 }

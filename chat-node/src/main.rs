@@ -1,5 +1,6 @@
 //! Starts a chat node: configuration, logs, node, signals.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use chat_node::config::{Config, Invocation};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
+    die_of_panics();
     telemetry::start(config.logging.log_format, &config.logging.log_level)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -49,36 +51,56 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let node = Node::start(config)?;
-    let mut signals = {
+    let (address, admin) = (node.address()?, node.admin_address()?);
+    let shutdown = {
         let _entered = runtime.enter();
-        [
+        shutdown(
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
-        ]
+        )
     };
-    let (address, admin) = (node.address()?, node.admin_address()?);
     tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
-    let host = match address.ip() {
-        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        ip => ip.to_string(),
-    };
     println!(
-        "Natter is ready: open http://{host}:{} in a browser to chat (Ctrl-C stops it)",
+        "Natter is ready: open http://{}:{} in a browser to chat (Ctrl-C stops it)",
+        browsable(address.ip()),
         address.port()
     );
-    runtime.block_on(async {
-        let run = node.run(next(&mut signals));
-        run.await
-    })?;
+    runtime.block_on(node.run(shutdown))?;
     runtime.shutdown_background();
     Ok(())
 }
 
-/// Waits for a signal to stop. The one after it stops the process at once.
-async fn next([terminate, interrupt]: &mut [Signal; 2]) {
+/// Ends the process when any thread panics: a node that lost a worker would go on giving it connections.
+fn die_of_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// How a browser on this machine names the address.
+fn browsable(ip: IpAddr) -> String {
+    match ip {
+        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+        IpAddr::V4(ip) => ip.to_string(),
+    }
+}
+
+/// Waits for the signal to stop. The one after it ends the process at once.
+async fn shutdown(mut terminate: Signal, mut interrupt: Signal) {
+    either(&mut terminate, &mut interrupt).await;
+    tokio::spawn(async move {
+        let signal = either(&mut terminate, &mut interrupt).await;
+        tracing::warn!("stopped by a second signal: clients were not all told");
+        std::process::exit(128 + signal.as_raw_value());
+    });
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> SignalKind {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => SignalKind::terminate(),
+        _ = interrupt.recv() => SignalKind::interrupt(),
     }
 }

@@ -199,13 +199,8 @@ fn room_name(channel: Text<'_>, desk: &Desk<'_>) -> Refused<RoomName> {
 fn class_of<'a>(room: &RoomName, desk: &Desk<'a>) -> Refused<&'a RoomClass> {
     let classes = &desk.shared.config.room_classes;
     classes.of(room.as_str()).ok_or_else(|| {
-        Refusal::new(
-            ErrorCode::UnknownChannel,
-            format!(
-                "no room class '{}' is configured",
-                room.class().unwrap_or_default()
-            ),
-        )
+        let detail = "the part before ':' names no configured room class";
+        Refusal::new(ErrorCode::UnknownChannel, detail)
     })
 }
 

@@ -91,14 +91,6 @@ impl Client {
             .expect("the socket is open");
     }
 
-    /// Sends a binary frame.
-    pub async fn send_binary(&mut self, bytes: &[u8]) {
-        let sent = self.socket.send(Message::binary(bytes.to_vec()));
-        within("a frame to be taken", sent)
-            .await
-            .expect("the socket is open");
-    }
-
     /// Sends a command and returns its id.
     pub async fn command(&mut self, method: &str, parameters: Value) -> u32 {
         let id = self.next_id();

@@ -188,6 +188,16 @@ async fn a_handshake_byte_by_byte_is_closed_in_time() {
 }
 
 #[tokio::test]
+async fn a_connection_that_idles_after_a_request_is_closed_in_time() {
+    let node = Node::start(&["--handshake-timeout", "1s"]).await;
+    let mut raw = Raw::open(&node).await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", node.address);
+    let begun = Instant::now();
+    assert_eq!(raw.http(&request).await.status, 200);
+    ends_in_time(&mut raw, begun).await;
+}
+
+#[tokio::test]
 async fn endless_headers_are_cut_off() {
     let node = Node::start(&["--handshake-timeout", "5s"]).await;
     let mut raw = Raw::open(&node).await;

@@ -101,8 +101,8 @@ pub(super) fn load(
         .map(variable)
         .collect();
     let config = Config {
+        warnings: [environment.warnings(&known), room_classes.warnings()].concat(),
         room_classes,
-        warnings: environment.warnings(&known),
         ..config
     };
     check::check(&config)?;

@@ -72,6 +72,27 @@ impl RoomClasses {
         self.by_prefix.get(prefix)
     }
 
+    /// Says which settings are set away from their default although this release does not act on them yet.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let default = RoomClass::default();
+        let mut warnings = Vec::new();
+        for (prefix, class) in &self.by_prefix {
+            let fields = [
+                ("presence", class.presence != default.presence),
+                ("joinLeave", class.join_leave),
+                ("historyMaxMessages", class.history_max_messages.is_some()),
+                ("historyMaxAge", class.history_max_age.is_some()),
+            ];
+            for (field, _) in fields.iter().filter(|(_, set)| *set) {
+                warnings.push(format!(
+                    "{field} of room class '{prefix}' has no effect in this release"
+                ));
+            }
+        }
+        warnings.sort();
+        warnings
+    }
+
     /// Reads the list under the file's key `roomClasses`.
     pub(super) fn from_value(value: Value) -> Result<Self, FileError> {
         let entries = match value {
@@ -246,6 +267,21 @@ mod tests {
             let classes = RoomClasses::from_value(empty).unwrap();
             assert_eq!(classes.of("lobby"), Some(&RoomClass::default()));
         }
+    }
+
+    #[test]
+    fn settings_without_effect_are_warned_of() {
+        let classes = RoomClasses::from_value(serde_json::json!([
+            {"prefix": "chat", "publish": "Anyone", "joinLeave": true, "historyMaxAge": "1h"},
+        ]))
+        .unwrap();
+        assert_eq!(
+            classes.warnings(),
+            [
+                "historyMaxAge of room class 'chat' has no effect in this release",
+                "joinLeave of room class 'chat' has no effect in this release"
+            ]
+        );
     }
 
     #[test]

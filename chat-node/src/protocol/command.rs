@@ -77,6 +77,15 @@ pub struct Subscribe<'a> {
     pub offset: Offset,
     #[serde(borrow, default)]
     pub epoch: Text<'a>,
+    #[serde(default)]
+    flag: u32,
+}
+
+impl Subscribe<'_> {
+    /// Whether the client wants an error rather than `recovered: false`: it loads its state anew by itself.
+    pub fn rejects_unrecovered(&self) -> bool {
+        self.flag & 2 != 0
+    }
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -314,6 +323,7 @@ impl<'a> Iterator for Commands<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn one(text: &str) -> Command<'_> {
         let mut commands = Commands::new(text);
@@ -416,6 +426,69 @@ mod tests {
             r#"{"id":1,"subscribe":{"channel":"r","offset":-1}}"#,
         ] {
             assert!(Commands::new(text).next().unwrap().is_err(), "{text}");
+        }
+    }
+
+    /// Text that is nearly a frame of commands.
+    fn nearly_commands() -> impl Strategy<Value = String> {
+        let whole = prop_oneof![
+            Just(r#"{"connect":{"name":"js"},"id":1}"#),
+            Just(r#"{"id":2,"subscribe":{"channel":"r","recover":true,"offset":"7","epoch":"e"}}"#),
+            Just(r#"{"publish":{"channel":"r","data":{"a":[1,"\\n",null]}},"id":3}"#),
+            Just(r#"{"id":4,"history":{"channel":"r","since":{"offset":5},"limit":-1}}"#),
+            Just(r#"{"send":{"data":1}}"#),
+            Just("{}"),
+        ];
+        let separator = prop_oneof![Just("\n"), Just(""), Just(" \r\n\n"), Just(",")];
+        let damage = (any::<prop::sample::Index>(), "[\\PC\n]{0,3}");
+        (
+            prop::collection::vec((whole, separator), 0..5),
+            prop::option::weighted(0.7, damage),
+        )
+            .prop_map(|(commands, damage)| {
+                let mut text: String = commands
+                    .into_iter()
+                    .flat_map(|(command, separator)| [command, separator])
+                    .collect();
+                if let Some((at, junk)) = damage {
+                    let mut at = at.index(text.len() + 1);
+                    while !text.is_char_boundary(at) {
+                        at -= 1;
+                    }
+                    text.insert_str(at, &junk);
+                }
+                text
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_to_its_end_or_its_first_error(text in prop_oneof![any::<String>(), nearly_commands()]) {
+            let mut commands = Commands::new(&text);
+            let mut bytes = 0;
+            while let Some(Ok(command)) = commands.next() {
+                prop_assert!(command.bytes > 0);
+                bytes += command.bytes;
+            }
+            prop_assert!(bytes <= text.len());
+            prop_assert!(commands.next().is_none());
+        }
+
+        #[test]
+        fn commands_that_were_held_read_the_same_later(text in nearly_commands(), stop in 0usize..5) {
+            let read = |text: &str| -> Vec<_> {
+                Commands::new(text).map(|command| command.map(|c| (c.id, c.request.method())).ok()).collect()
+            };
+            let mut commands = Commands::new(&text);
+            let mut split: Vec<_> = commands
+                .by_ref()
+                .take(stop)
+                .map(|command| command.map(|c| (c.id, c.request.method())).ok())
+                .collect();
+            if !split.contains(&None) {
+                split.extend(read(commands.rest()));
+            }
+            prop_assert_eq!(split, read(&text));
         }
     }
 }

@@ -22,7 +22,14 @@ impl Session {
         desk.shared.metrics.connects.inc();
         Ok(Step::Reply(Reply::Connect {
             client: self.id,
-            ping_seconds: desk.shared.config.limits.ping_interval.as_secs(),
+            // Rounded up: a client that expected pings sooner would give up between two of them.
+            ping_seconds: desk
+                .shared
+                .config
+                .limits
+                .ping_interval
+                .as_millis()
+                .div_ceil(1000) as u64,
         }))
     }
 

@@ -20,6 +20,7 @@ pub struct Entering {
     name: RoomName,
     was_recovering: bool,
     recoverable: bool,
+    rejects_unrecovered: bool,
 }
 
 impl Session {
@@ -58,6 +59,7 @@ impl Session {
             name: room,
             was_recovering: request.recover,
             recoverable,
+            rejects_unrecovered: request.rejects_unrecovered(),
         };
         Ok(Step::Ask(Ask::Join(entering, answer)))
     }
@@ -82,6 +84,7 @@ pub(super) fn settle(
         name,
         was_recovering,
         recoverable,
+        rejects_unrecovered,
     }: Entering,
     joined: Result<Joined, broker::Error>,
     desk: &mut Desk<'_>,
@@ -93,6 +96,10 @@ pub(super) fn settle(
     } = joined.inspect_err(|_| leave(room, desk))?;
     if was_recovering {
         desk.shared.metrics.recovery(recovered);
+    }
+    if was_recovering && !recovered && rejects_unrecovered {
+        leave(room, desk);
+        return Err(Refusal::new(ErrorCode::UnrecoverablePosition, ""));
     }
     desk.rooms.start(desk.connection, room, position.offset);
     Ok(Reply::Subscribe(Subscribed {
