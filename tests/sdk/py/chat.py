@@ -8,7 +8,7 @@ import websockets
 from stage import Stage, messages, publish
 
 
-async def connects(stage: Stage) -> None:
+async def connects_with_name_and_data(stage: Stage) -> None:
     data = {"greeting": 'grüß\n"dich"', "list": [1, None]}
     one, two = [await stage.connected(name, version="1.2", data=data) for name in ("one", "two")]
     ids = [client.connected[0].client for client in (one, two)]
@@ -33,7 +33,7 @@ _DATA = [
 ]  # fmt: skip
 
 
-async def chats(stage: Stage) -> None:
+async def both_clients_see_exactly_what_was_sent(stage: Stage) -> None:
     anna, ben = await stage.connected("anna"), await stage.connected("ben")
     annas, bens = await anna.join("room"), await ben.join("room")
     await publish(annas, _DATA)
@@ -45,7 +45,7 @@ async def chats(stage: Stage) -> None:
         assert (publication.info.client, publication.info.user) == (author.connected[0].client, "")
 
 
-async def one_order(stage: Stage) -> None:
+async def everybody_sees_one_order(stage: Stage) -> None:
     clients = [await stage.connected(name) for name in "abcd"]
     rooms = [await client.join("room") for client in clients]
     # All at once: what one client has in flight overtakes nothing of its own.
@@ -60,7 +60,7 @@ async def one_order(stage: Stage) -> None:
             assert of_sender == messages(sender.who, 40), f"{room.who}: each sender's own order"
 
 
-async def many_rooms(stage: Stage) -> None:
+async def many_rooms_are_entered_at_once(stage: Stage) -> None:
     writer, reader = await stage.connected("writer"), stage.client("reader")
     rooms = [await reader.enter(f"room-{index}") for index in range(40)]
     await reader.sdk.connect()
@@ -72,7 +72,7 @@ async def many_rooms(stage: Stage) -> None:
         await room.got([room.channel])
 
 
-async def pretty_printed_data(stage: Stage) -> None:
+async def pretty_printed_data_breaks_no_reader(stage: Stage) -> None:
     """Newlines in commands of others stop no reader: for this SDK a newline ends a reply."""
     reader = await stage.connected("reader")
     room = await reader.join("room")

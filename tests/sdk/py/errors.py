@@ -7,7 +7,7 @@ from centrifuge import ReplyError, StreamPosition
 from stage import Stage, messages, publish, refused
 
 
-async def errors(stage: Stage) -> None:
+async def errors_have_their_codes(stage: Stage) -> None:
     client = await stage.connected("client")
     room = await client.join("room")
     deep: list[object] = []
@@ -37,7 +37,7 @@ async def errors(stage: Stage) -> None:
     assert len(client.connecting) == 1, "the connection stayed"
 
 
-async def too_many_rooms(stage: Stage) -> None:
+async def room_129_is_refused(stage: Stage) -> None:
     client = await stage.connected("client")
     rooms = await asyncio.gather(*(client.join(f"room-{index}") for index in range(128)))
     extra = await client.enter("one-too-many")
@@ -51,7 +51,7 @@ async def too_many_rooms(stage: Stage) -> None:
     assert len(client.connecting) == 1, "the connection stayed"
 
 
-async def publish_rate(stage: Stage) -> None:
+async def publish_rate_is_limited(stage: Stage) -> None:
     writer, reader = await stage.connected("writer"), await stage.connected("reader")
     room, reading = await writer.join("room"), await reader.join("room")
     sent = messages("writer", 120)

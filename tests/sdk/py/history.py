@@ -12,7 +12,7 @@ def _data(page: Any) -> list[Any]:
     return [publication.data for publication in page.publications]
 
 
-async def history(stage: Stage) -> None:
+async def history_goes_both_ways(stage: Stage) -> None:
     client = await stage.connected("client")
     room = await client.join("room")
     assert _data(await room.sub.history(limit=10)) == []

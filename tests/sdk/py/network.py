@@ -16,7 +16,7 @@ async def _reader_behind_proxy(stage: Stage, **options: Any) -> tuple[Proxy, Roo
     return proxy, await writer.join("room"), reader, await reader.join("room")
 
 
-async def cut_network_recovers(stage: Stage) -> None:
+async def cut_network_costs_nothing(stage: Stage) -> None:
     proxy, writing, reader, room = await _reader_behind_proxy(stage)
     sent = messages("writer", 60)
     await publish(writing, sent[:5])
@@ -57,7 +57,7 @@ async def cuts_under_traffic_lose_nothing(stage: Stage) -> None:
     await room.got([*sent, "end"])
 
 
-async def large_recovery(stage: Stage) -> None:
+async def large_recovery_is_complete(stage: Stage) -> None:
     """2 MB were missed: more than the SDK's WebSocket library takes in one message unless told otherwise."""
     proxy, writing, reader, room = await _reader_behind_proxy(stage, **_QUICK)
     await publish(writing, ["before"])
@@ -73,7 +73,7 @@ async def large_recovery(stage: Stage) -> None:
     await room.got(["before", *missed, "after"])
 
 
-async def silent_network_recovers(stage: Stage) -> None:
+async def silent_network_costs_nothing(stage: Stage) -> None:
     """No close, no error, just silence: the SDK misses the ping and comes back, and nothing is lost."""
     options = {**_QUICK, "timeout": 1.0, "max_server_ping_delay": 0.5}
     proxy, writing, reader, room = await _reader_behind_proxy(stage, **options)

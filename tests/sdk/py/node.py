@@ -56,7 +56,7 @@ async def killed_node_comes_back(stage: Stage) -> None:
     await room.got([*after, *messages("later", 5)])
 
 
-async def shutdown_says_so(stage: Stage) -> None:
+async def shutdown_says_so_and_loses_no_client(stage: Stage) -> None:
     clients = [await stage.connected(name, max_reconnect_delay=1.0) for name in "abc"]
     rooms = [await client.join("room") for client in clients]
     await publish(rooms[0], ["before"])

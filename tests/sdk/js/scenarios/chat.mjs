@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import WebSocket from 'ws';
 import { messages, publish } from '../stage.mjs';
 
-export async function connects(stage) {
+export async function connects_with_name_and_data(stage) {
   const options = { name: 'app', version: '1.2', data: { greeting: 'grüß\n"dich"', list: [1, null] } };
   const [one, two] = await Promise.all([stage.connected('one', options), stage.connected('two', options)]);
   const ids = [one, two].map((client) => client.connected[0].client);
@@ -26,7 +26,7 @@ const DATA = [
   'x'.repeat(50_000), DEEP,
 ];
 
-export async function chats(stage) {
+export async function both_clients_see_exactly_what_was_sent(stage) {
   const [anna, ben] = await Promise.all([stage.connected('anna'), stage.connected('ben')]);
   const [annas, bens] = await Promise.all([anna.join('room'), ben.join('room')]);
   await publish(annas, DATA);
@@ -40,7 +40,7 @@ export async function chats(stage) {
   assert.deepEqual(author(annas.publications.at(-1)), { client: ben.connected[0].client, user: '' });
 }
 
-export async function one_order(stage) {
+export async function everybody_sees_one_order(stage) {
   const clients = await Promise.all(['a', 'b', 'c', 'd'].map((name) => stage.connected(name)));
   const rooms = await Promise.all(clients.map((client) => client.join('room')));
   // All at once: what one client has in flight overtakes nothing of its own.
@@ -57,7 +57,7 @@ export async function one_order(stage) {
   }
 }
 
-export async function many_rooms_in_one_frame(stage) {
+export async function many_rooms_are_entered_at_once(stage) {
   const writer = await stage.connected('writer');
   const names = Array.from({ length: 40 }, (_, index) => `room-${index}`);
   const reader = stage.client('reader');
@@ -82,7 +82,7 @@ export async function send_harms_nothing(stage) {
   assert.deepEqual(client.errors, []);
 }
 
-export async function pretty_printed_data(stage) {
+export async function pretty_printed_data_breaks_no_reader(stage) {
   const reader = await stage.connected('reader');
   const room = await reader.join('room');
   const raw = new WebSocket(stage.url);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { messages, publish, refused } from '../stage.mjs';
 
-export async function errors(stage) {
+export async function errors_have_their_codes(stage) {
   const client = await stage.connected('client');
   const room = await client.join('room');
   const { sdk } = client;
@@ -34,7 +34,7 @@ export async function errors(stage) {
   assert.equal(client.connecting.length, 1, 'the connection stayed');
 }
 
-export async function too_many_rooms(stage) {
+export async function room_129_is_refused(stage) {
   const client = await stage.connected('client');
   const rooms = await Promise.all(Array.from({ length: 128 }, (_, index) => client.join(`room-${index}`)));
   const extra = client.enter('one-too-many');
@@ -48,7 +48,7 @@ export async function too_many_rooms(stage) {
   assert.equal(client.connecting.length, 1, 'the connection stayed');
 }
 
-export async function publish_rate(stage) {
+export async function publish_rate_is_limited(stage) {
   const [writer, reader] = await Promise.all([stage.connected('writer'), stage.connected('reader')]);
   const [room, reading] = await Promise.all([writer.join('room'), reader.join('room')]);
   const sent = messages('writer', 120);

@@ -5,7 +5,7 @@ import { messages, publish } from '../stage.mjs';
 
 const data = (page) => page.publications.map((publication) => publication.data);
 
-export async function history(stage) {
+export async function history_goes_both_ways(stage) {
   const client = await stage.connected('client');
   const room = await client.join('room');
   const { sub } = room;

@@ -19,7 +19,7 @@ function recovered(room) {
   assert.deepEqual({ wasRecovering, recovered }, { wasRecovering: true, recovered: true });
 }
 
-export async function cut_network_recovers(stage) {
+export async function cut_network_costs_nothing(stage) {
   const { proxy, writing, reader, room } = await readerBehindProxy(stage, {});
   const sent = messages('writer', 60);
   await publish(writing, sent.slice(0, 5));
@@ -62,7 +62,7 @@ export async function cuts_under_traffic_lose_nothing(stage) {
 }
 
 /** 2 MB were missed: more than one frame may carry. */
-export async function large_recovery(stage) {
+export async function large_recovery_is_complete(stage) {
   const { proxy, writing, reader, room } = await readerBehindProxy(stage);
   await publish(writing, ['before']);
   await room.got(['before']);
@@ -80,7 +80,7 @@ export async function large_recovery(stage) {
 }
 
 /** No close, no error, just silence: the SDK misses the ping and comes back, and nothing is lost. */
-export async function silent_network_recovers(stage) {
+export async function silent_network_costs_nothing(stage) {
   const { proxy, writing, reader, room } = await readerBehindProxy(stage, { ...QUICK, timeout: 1_000, maxServerPingDelay: 500 });
   const sent = messages('writer', 30);
   await publish(writing, sent.slice(0, 5));

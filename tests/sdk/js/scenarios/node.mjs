@@ -53,7 +53,7 @@ export async function killed_node_comes_back(stage) {
   await room.got([...after, ...messages('later', 5)]);
 }
 
-export async function shutdown_says_so(stage) {
+export async function shutdown_says_so_and_loses_no_client(stage) {
   const clients = await Promise.all(['a', 'b', 'c'].map((name) => stage.connected(name, { maxReconnectDelay: 1_000 })));
   const rooms = await Promise.all(clients.map((client) => client.join('room')));
   await publish(rooms[0], ['before']);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { messages, publish } from '../stage.mjs';
 
 /** Is closed with 3008 instead of growing the node, holds up nobody, and gets everything from history. */
-export async function slow_reader_recovers(stage) {
+export async function slow_reader_is_told_and_recovers(stage) {
   const [writer, fast, slow] = await Promise.all(['writer', 'fast', 'slow'].map((name) => stage.connected(name)));
   const [writing, following, room] = await Promise.all([writer, fast, slow].map((client) => client.join('room')));
   await publish(writing, ['before']);
