@@ -45,7 +45,7 @@ class ForeignCpu:
     """
 
     def __init__(self):
-        self.kernel_helpers = [pid for pid in map(ksoftirqd, range(os.cpu_count())) if pid]
+        self.kernel_helpers = [pid for pid in map(ksoftirqd, range(os.cpu_count() or 1)) if pid]
         self.start = self._sample()
 
     def cores(self):

@@ -1,13 +1,14 @@
 """The load client (`natter-bench load`), and what a slice of its load cost a server."""
 
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass
 
-from .servers import pinned_to
+from .servers import CORES, pinned_to
 
-CLIENT_CORE = 1
+CLIENT_CORE = CORES[-1]
 
 
 class Void(RuntimeError):
@@ -34,6 +35,7 @@ class LoadClient:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "RUST_BACKTRACE": "0"},
             preexec_fn=pinned_to(CLIENT_CORE),
         )
 

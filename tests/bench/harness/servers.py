@@ -13,7 +13,8 @@ from pathlib import Path
 
 from .accounting import CpuMeter
 
-SERVER_CORE = 0
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE = CORES[0]
 PEERS = Path(__file__).parent.parent / "peers"
 READY = re.compile(r"http://(?:localhost|127\.0\.0\.1):(\d+)(?:.* control (\d+))?")
 PR_SET_PDEATHSIG = 1
@@ -90,18 +91,18 @@ class Servers:
         return str(path)
 
     def _start(self, name, dialect, command):
-        output = Path(self.directory.name) / f"{len(self.running)}.log"
-        with output.open("wb") as sink:
+        output, log = (Path(self.directory.name) / f"{len(self.running)}.{kind}" for kind in ("out", "log"))
+        with output.open("wb") as out, log.open("wb") as errors:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
+                stdout=out,
+                stderr=errors,
                 cwd=self.directory.name,
                 preexec_fn=pinned_to(SERVER_CORE),
             )
         try:
-            port, control = _wait_until_ready(name, process, output)
+            port, control = _wait_until_ready(name, process, output, log)
         except BaseException:
             process.kill()
             process.wait()
@@ -115,14 +116,14 @@ def pinned_to(core):
     """For a child between fork and exec: stay on one core, and die with the runner."""
 
     def prepare():
-        if core < os.cpu_count():
-            os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, {core})
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return prepare
 
 
-def _wait_until_ready(name, process, output, patience=15):
+def _wait_until_ready(name, process, output, log, patience=15):
+    """Waits for the line that says where the server listens; returns its ports."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         text = output.read_text(errors="replace")
@@ -131,9 +132,10 @@ def _wait_until_ready(name, process, output, patience=15):
             port, control = found.groups()
             return int(port), control and int(control)
         if process.poll() is not None:
-            raise NotReady(f"{name} ended with {process.returncode} at start:\n{text[-2000:]}")
+            break
         time.sleep(0.02)
-    raise NotReady(f"{name} was not ready after {patience} s:\n{output.read_text(errors='replace')[-2000:]}")
+    ended = f"ended with {process.returncode} at start" if process.poll() is not None else f"was not ready after {patience} s"
+    raise NotReady(f"{name} {ended}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def peers_missing():
