@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import findings, stats  # noqa: E402
-from harness.accounting import ForeignCpu, machine  # noqa: E402
+from harness.accounting import machine  # noqa: E402
 from harness.cases import ALL  # noqa: E402
 from harness.findings import Finding, table  # noqa: E402
 from harness.load import CLIENT_CORE, LoadClient, Void  # noqa: E402
@@ -34,7 +34,6 @@ from harness.servers import SERVER_CORE, NotReady, Servers, install_peers  # noq
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-QUIET_CORES = 0.15
 
 
 class Bench:
@@ -56,7 +55,8 @@ class Bench:
 
     def keep(self, case, what, reports):
         """Raw slices, for the JSON."""
-        self.slices.append({"case": case, "what": what, "reports": reports})
+        foreign = getattr(reports, "foreign_cores", ())
+        self.slices.append({"case": case, "what": what, "foreign_cores": foreign, "reports": reports})
 
     def note(self, case, what, value):
         self.notes.append({"case": case, "what": what, "value": value})
@@ -67,25 +67,11 @@ class Bench:
 
 
 def run_case(name, scale, bin_dir):
-    """Runs one case with servers of its own; returns it, and how many cores others used meanwhile."""
-    foreign = ForeignCpu()
+    """Runs one case with servers of its own."""
     with Servers(bin_dir) as servers, LoadClient(bin_dir / "natter-bench") as load:
         bench = Bench(scale, bin_dir, servers, load)
         ALL[name](bench)
-    return bench, foreign.cores()
-
-
-def run_until_quiet(name, scale, bin_dir, tries):
-    """Repeats a case that others disturbed; keeps the least disturbed run."""
-    best = None
-    for left in reversed(range(tries)):
-        bench, foreign = run_case(name, scale, bin_dir)
-        if best is None or foreign < best[1]:
-            best = bench, foreign
-        if foreign <= QUIET_CORES or scale is SMOKE:
-            break
-        print(f"{name}: others used {foreign:.2f} cores{', once more' if left else ''}", flush=True)
-    return best
+    return bench
 
 
 def main():
@@ -109,11 +95,9 @@ def main():
     try:
         for name in arguments.only:
             print(f"# {name}", flush=True)
-            bench, foreign = run_until_quiet(name, scale, arguments.bin_dir, arguments.tries)
+            bench = run_case(name, scale, arguments.bin_dir)
             found += bench.findings
             results["cases"][name] = {
-                "foreign_cores": round(foreign, 3),
-                "noisy": foreign > QUIET_CORES,
                 "findings": [finding.as_json() for finding in bench.findings],
                 "notes": bench.notes,
                 "slices": bench.slices,
@@ -140,9 +124,9 @@ def write_results(directory, results, found):
 
 def as_markdown(results, found):
     machine_line = f"{results['machine']['cpu']}, {results['machine']['cores']} cores, Linux {results['machine']['kernel']}"
-    noisy = [f"{name} ({case['foreign_cores']:.2f})" for name, case in results["cases"].items() if case["noisy"]]
-    warning = f"\n**Disturbed by others** (cores they used): {', '.join(noisy)}.\n" if noisy else ""
-    return f"{machine_line}; loopback; {results['seconds']:.0f} s.\n{warning}\n{table(found)}\n"
+    disturbed = any(finding.disturbed for finding in found)
+    warning = "† Others used the machine meanwhile; see *Disturbed rounds*.\n\n" if disturbed else ""
+    return f"{machine_line}; loopback; {results['seconds']:.0f} s.\n\n{warning}{table(found)}\n"
 
 
 def update_document(results, found):
@@ -159,7 +143,6 @@ def parse_arguments():
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(ALL), help=f"cases: {','.join(ALL)}")
     parser.add_argument("--bin-dir", type=Path, default=target / "release", help="where chat-node and natter-bench are")
     parser.add_argument("--out", type=Path, default=target / "bench", help="where results.json and results.md go")
-    parser.add_argument("--tries", type=int, default=2, help="how often a case is run while others disturb it")
     parser.add_argument("--gate", action="store_true", help="fail when a bar is missed")
     parser.add_argument("--update-docs", action="store_true", help="put the table into docs/performance.md")
     arguments = parser.parse_args()

@@ -1,7 +1,6 @@
 """What the kernel says about CPU, memory and sockets. Reads /proc, changes nothing."""
 
 import os
-import resource
 import time
 from pathlib import Path
 
@@ -27,25 +26,21 @@ class CpuMeter:
         self.ksoftirqd = ksoftirqd(core)
 
     def read_ns(self):
-        tasks = list(Path(f"/proc/{self.pid}/task").iterdir())
-        if self.ksoftirqd:
-            tasks.append(Path(f"/proc/{self.ksoftirqd}"))
-        return sum(_run_ns(task) for task in tasks)
+        return _process_ns(self.pid) + (_process_ns(self.ksoftirqd) if self.ksoftirqd else 0)
 
 
-def _run_ns(task):
-    text = _read(task / "schedstat")
-    return int(text.split()[0]) if text else 0
+def _process_ns(pid):
+    """Run time of all threads; a tick is too coarse for slices of a third of a second."""
+    texts = [_read(task / "schedstat") for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int(text.split()[0]) for text in texts if text)
 
 
 class ForeignCpu:
-    """How many cores others used since this was made: all that was busy and neither this program nor its children.
+    """How many cores others used since this was made: all that was busy and is neither `pids` nor this program."""
 
-    To be read when the children have ended: only then has the kernel added up their time.
-    """
-
-    def __init__(self):
-        self.kernel_helpers = [pid for pid in map(ksoftirqd, range(os.cpu_count() or 1)) if pid]
+    def __init__(self, pids):
+        helpers = [ksoftirqd(core) for core in range(os.cpu_count() or 1)]
+        self.own = [pid for pid in [*pids, os.getpid(), *helpers] if pid]
         self.start = self._sample()
 
     def cores(self):
@@ -56,10 +51,7 @@ class ForeignCpu:
         fields = [int(field) for field in _read(Path("/proc/stat")).splitlines()[0].split()[1:9]]
         idle = fields[3] + fields[4]
         busy = (sum(fields) - idle) / TICKS_PER_SECOND
-        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-        own += sum(_run_ns(Path(f"/proc/{pid}")) for pid in self.kernel_helpers) / 1e9
-        return busy, own, time.monotonic()
+        return busy, sum(_process_ns(pid) for pid in self.own) / 1e9, time.monotonic()
 
 
 def resident_bytes(pid):
@@ -78,16 +70,16 @@ def _kilobytes(path, field):
     raise RuntimeError(f"{path} has no {field}")
 
 
-def stuck_sockets(port):
-    """How many of a server's established connections have data that the other side does not take."""
-    stuck = 0
+def unsent_bytes(server_port, client_ports):
+    """What the kernel still holds of what a server sent to these clients: by client, closed connections left out."""
+    unsent = {}
     for line in _read(Path("/proc/net/tcp")).splitlines()[1:]:
         fields = line.split()
-        local_port = int(fields[1].rpartition(":")[2], 16)
-        unsent = int(fields[4].partition(":")[0], 16)
+        local, remote = (int(address.rpartition(":")[2], 16) for address in fields[1:3])
         established = fields[3] == "01"
-        stuck += local_port == port and established and unsent > 0
-    return stuck
+        if established and local == server_port and remote in client_ports:
+            unsent[remote] = int(fields[4].partition(":")[0], 16)
+    return unsent
 
 
 def machine():

@@ -14,6 +14,7 @@ class Finding:
     bar: float | None = None
     goal: float | None = None
     higher_is_better: bool = False
+    disturbed: bool = False
 
     def verdict(self):
         if self.bar is None:
@@ -30,10 +31,11 @@ class Finding:
         value = number(spread.median)
         if spread.low < spread.high:
             value += f" [{number(spread.low)}–{number(spread.high)}]"
+        value += f" {self.unit}{' †' if self.disturbed else ''}"
         sign = "≥" if self.higher_is_better else "≤"
         bar = "" if self.bar is None else f"{sign} {number(self.bar)}"
         goal = "" if self.goal is None else f"{sign} {number(self.goal)}"
-        return f"| {self.case} | {self.measure} | {value} {self.unit} | {bar} | {goal} | {self.verdict()} |"
+        return f"| {self.case} | {self.measure} | {value} | {bar} | {goal} | {self.verdict()} |"
 
     def as_json(self):
         return {**asdict(self), "verdict": self.verdict()}

@@ -102,15 +102,6 @@ def address_of(server):
     return f"127.0.0.1:{server.port}"
 
 
-def interleave(load, subjects, rounds, **plan):
-    """Slices of every subject in turn, the first one being the base; returns the reports by name."""
-    reports = {subject.name: [] for subject in subjects}
-    for _ in range(rounds):
-        for subject in subjects:
-            reports[subject.name].append(load.slice(subject, **plan))
-    return reports
-
-
 def cpu_per_delivery(reports):
     return [report["cpu_us"] / report["deliveries"] for report in reports]
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Scale:
     rounds: int
+    # At most so many times as many, to get `rounds` that others did not disturb.
+    patience: int
     slice_seconds: float
     warm_seconds: float
     members: int
@@ -26,6 +28,7 @@ class Scale:
 
 FULL = Scale(
     rounds=12,
+    patience=2,
     slice_seconds=0.3,
     warm_seconds=1.0,
     members=2000,
@@ -46,6 +49,7 @@ FULL = Scale(
 
 SMOKE = Scale(
     rounds=1,
+    patience=1,
     slice_seconds=0.05,
     warm_seconds=0.05,
     members=100,

@@ -75,6 +75,10 @@ class Servers:
     def floor(self):
         return self._start("floor", "bare", [self._binary("natter-bench"), "floor"])
 
+    def unjoined_floor(self):
+        """Sends every message by itself, also under backlog."""
+        return self._start("one send per message", "bare", [self._binary("natter-bench"), "floor", "--no-coalesce"])
+
     def bare_101(self):
         return self._start("bare-101", "bare", [self._binary("natter-bench"), "bare-101"])
 

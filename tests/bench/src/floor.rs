@@ -19,6 +19,9 @@ use crate::sys;
 const CONTROL_LISTENER: u64 = u64::MAX - 1;
 const CONTROL: u64 = u64::MAX - 2;
 
+/// More than a socket holds: one read takes all messages that wait, so the floor joins whatever can be joined.
+const CONTROL_BUFFER: usize = 8 * 1024 * 1024;
+
 struct Floor {
     door: Door,
     rooms: Vec<Room>,
@@ -52,7 +55,7 @@ pub(crate) fn run(listen: SocketAddr, control: SocketAddr, coalesce: bool) -> an
         listener: listen_on(control)?,
         stream: None,
         partial: Vec::new(),
-        buffer: vec![0; 64 * 1024],
+        buffer: vec![0; CONTROL_BUFFER],
     };
     floor.door.watch(&control.listener, CONTROL_LISTENER)?;
     println!(

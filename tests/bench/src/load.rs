@@ -99,10 +99,12 @@ impl Load {
             }
             Command::Stall(plan) => {
                 let door = self.target(plan.target)?.door().clone();
-                self.stalled.add(&door, &plan)?;
+                Ok(json!({ "ports": self.stalled.add(&door, &plan)? }))
+            }
+            Command::Unstall => {
+                self.stalled.release();
                 Ok(json!({}))
             }
-            Command::Unstall => Ok(json!({ "unread_bytes": self.stalled.release()? })),
         }
     }
 

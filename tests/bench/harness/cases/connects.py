@@ -7,6 +7,7 @@ it by its own name and is compared with nothing.
 import time
 
 from ..load import Void, address_of
+from ..rounds import play
 from ..stats import Spread, paired
 
 IN_FLIGHT = 64
@@ -21,27 +22,28 @@ def connects(bench):
     }
     for server, until in kinds.values():
         _storm(bench, server, until)
-    storms = {kind: [] for kind in kinds}
-    for _ in range(bench.scale.rounds):
-        for kind, (server, until) in kinds.items():
-            storms[kind].append(_storm(bench, server, until))
 
+    def one_round():
+        return [_storm(bench, server, until) for server, until in kinds.values()]
+
+    rounds = play(bench, [node, bare], one_round, bench.scale.rounds)
+    storms = dict(zip(kinds, zip(*rounds)))
     case = f"connects, {bench.scale.storm:,} at a time, {IN_FLIGHT} in flight"
     bench.keep(case, "storms", storms)
-    rates = {kind: [storm["opened"] / storm["seconds"] for storm in some] for kind, some in storms.items()}
-    costs = {kind: [storm["cpu_us"] / storm["opened"] for storm in some] for kind, some in storms.items()}
-    bench.found(
-        case,
-        "connects/s ÷ bare 101 server, TCP + 101",
-        paired(rates["upgraded"], rates["bare"]),
-        bar=0.8,
-        higher_is_better=True,
-    )
-    bench.found(case, "CPU per connect ÷ bare 101 server, TCP + 101", paired(costs["upgraded"], costs["bare"]))
-    bench.found(case, "connects, TCP + 101, bare 101 server", Spread.of(rates["bare"]), unit="/s")
-    bench.found(case, "connects, TCP + 101, natter", Spread.of(rates["upgraded"]), unit="/s")
-    bench.found(case, "connects, TCP + 101 + connect + subscribe, natter", Spread.of(rates["joined"]), unit="/s")
-    bench.found(case, "CPU per connect, TCP + 101 + connect + subscribe, natter", Spread.of(costs["joined"]), unit="µs")
+    rate = {kind: [storm["opened"] / storm["seconds"] for storm in some] for kind, some in storms.items()}
+    cost = {kind: [storm["cpu_us"] / storm["opened"] for storm in some] for kind, some in storms.items()}
+
+    def found(measure, spread, **how):
+        bench.found(case, measure, spread, disturbed=rounds.disturbed, **how)
+
+    ratio = paired(rate["upgraded"], rate["bare"])
+    found("connects/s ÷ bare 101 server, TCP + 101", ratio, bar=0.8, higher_is_better=True)
+    found("CPU per connect ÷ bare 101 server, TCP + 101", paired(cost["upgraded"], cost["bare"]))
+    found("connects, TCP + 101, bare 101 server", Spread.of(rate["bare"]), unit="/s")
+    found("connects, TCP + 101, natter", Spread.of(rate["upgraded"]), unit="/s")
+    found("CPU per connect, TCP + 101, natter", Spread.of(cost["upgraded"]), unit="µs")
+    found("connects, TCP + 101 + connect + subscribe, natter", Spread.of(rate["joined"]), unit="/s")
+    found("CPU per connect, TCP + 101 + connect + subscribe, natter", Spread.of(cost["joined"]), unit="µs")
 
 
 def _storm(bench, server, until):

@@ -4,7 +4,8 @@ The node gets its messages from a client that publishes and is answered; that wo
 The floor gets them from its control connection.
 """
 
-from ..load import check_same_bytes, cpu_per_delivery, interleave
+from ..load import check_same_bytes, cpu_per_delivery
+from ..rounds import interleave, warm_up
 from ..stats import Spread, paired
 
 UNBATCHED = {"bar": 1.15, "goal": 1.05}
@@ -38,28 +39,38 @@ def small_rooms(bench):
 
 def _fan_out(bench, case, rooms, size, paces):
     scale = bench.scale
-    node, floor = bench.servers.node(), bench.servers.floor()
-    subjects = [bench.load.subject(floor, rooms=rooms), bench.load.subject(node, rooms=rooms)]
+    floor, node, unjoined = bench.servers.floor(), bench.servers.node(), bench.servers.unjoined_floor()
+    subjects = [bench.load.subject(server, rooms=rooms) for server in (floor, node, unjoined)]
     for subject in subjects:
         bench.load.open(subject, rooms * size)
     bench.note(case, "frame", bench.load.learn(subjects[1]))
 
     for name, pace, bars in paces:
+        # Without a backlog there is nothing to join, and both floors are the same.
+        compared = subjects if bars is BACKLOG else subjects[:2]
         plan = {"pace": pace, "pause_us": 100}
-        interleave(bench.load, subjects, 1, seconds=scale.warm_seconds, **plan)
-        reports = interleave(bench.load, subjects, scale.rounds, seconds=scale.slice_seconds, **plan)
+        warm_up(bench, compared, scale.warm_seconds, **plan)
+        reports = interleave(bench, compared, scale.rounds, seconds=scale.slice_seconds, **plan)
         bench.keep(case, name, reports)
         bench.note(case, f"bytes per delivery, {name}", check_same_bytes(reports))
-        node_us, floor_us = (cpu_per_delivery(reports[subject]) for subject in ("natter", "floor"))
-        bench.found(case, f"CPU per delivery ÷ floor, {name}", paired(node_us, floor_us), **bars)
-        bench.found(case, f"CPU per delivery of the floor, {name}", Spread.of(floor_us), unit="µs")
+        cpu_us = {subject: cpu_per_delivery(slices) for subject, slices in reports.items()}
+        ratio = paired(cpu_us[node.name], cpu_us[floor.name])
+        disturbed = reports.disturbed
+        bench.found(case, f"CPU per delivery ÷ floor, {name}", ratio, **bars, disturbed=disturbed)
+        if unjoined.name in cpu_us:
+            ratio = paired(cpu_us[node.name], cpu_us[unjoined.name])
+            bench.found(case, f"CPU per delivery ÷ one send per message, {name}", ratio, disturbed=disturbed)
+        spread = Spread.of(cpu_us[floor.name])
+        bench.found(case, f"CPU per delivery of the floor, {name}", spread, unit="µs", disturbed=disturbed)
 
     rate = scale.open_loop_deliveries
     plan = {"pace": {"per-second": rate / size}, "pause_us": 5}
-    interleave(bench.load, subjects, 1, seconds=scale.warm_seconds, **plan)
-    reports = interleave(bench.load, subjects, scale.rounds, seconds=max(scale.slice_seconds, 0.1) * 5 / 3, **plan)
+    warm_up(bench, subjects[:2], scale.warm_seconds, **plan)
+    reports = interleave(bench, subjects[:2], scale.rounds, seconds=max(scale.slice_seconds, 0.1) * 5 / 3, **plan)
     name = f"{rate:,} deliveries/s"
     bench.keep(case, name, reports)
-    node_us, floor_us = ([report["latency_us"]["p99"] for report in reports[subject]] for subject in ("natter", "floor"))
-    bench.found(case, f"p99 delivery ÷ floor, {name}", paired(node_us, floor_us), **LATENCY)
-    bench.found(case, f"p99 delivery of the floor, {name}", Spread.of(floor_us), unit="µs")
+    p99_us = {subject: [report["latency_us"]["p99"] for report in slices] for subject, slices in reports.items()}
+    ratio = paired(p99_us[node.name], p99_us[floor.name])
+    bench.found(case, f"p99 delivery ÷ floor, {name}", ratio, **LATENCY, disturbed=reports.disturbed)
+    spread = Spread.of(p99_us[floor.name])
+    bench.found(case, f"p99 delivery of the floor, {name}", spread, unit="µs", disturbed=reports.disturbed)

@@ -3,7 +3,7 @@
 Many clients, each alone in a room of its own, so that a publish costs one delivery: the publisher's own copy.
 """
 
-from ..load import interleave
+from ..rounds import interleave, warm_up
 from ..stats import Spread
 
 
@@ -14,13 +14,16 @@ def inbound(bench):
     bench.load.open(subject, scale.publishers)
     for window in (1, 8, 32):
         plan = {"pace": {"in-flight-per-room": window}}
-        bench.load.slice(subject, seconds=scale.warm_seconds, **plan)
-        reports = interleave(bench.load, [subject], scale.rounds, seconds=scale.slice_seconds, **plan)
+        warm_up(bench, [subject], scale.warm_seconds, **plan)
+        reports = interleave(bench, [subject], scale.rounds, seconds=scale.slice_seconds, **plan)
         bench.keep(case, f"{window} in flight each", reports)
         slices = reports[subject.name]
         published = Spread.of([report["acknowledged"] / report["seconds"] for report in slices])
         cost = Spread.of([report["cpu_us"] / report["acknowledged"] for report in slices])
         core = Spread.of([report["cpu_us"] / 1e6 / report["seconds"] for report in slices])
-        bench.found(case, f"publishes acknowledged, {window} in flight each", published, unit="/s")
-        bench.found(case, f"CPU per publish and its delivery, {window} in flight each", cost, unit="µs")
-        bench.found(case, f"the node's core in use, {window} in flight each", core, unit="cores")
+        for measure, spread, unit in (
+            ("publishes acknowledged", published, "/s"),
+            ("CPU per publish and its delivery", cost, "µs"),
+            ("the node's core in use", core, "cores"),
+        ):
+            bench.found(case, f"{measure}, {window} in flight each", spread, unit=unit, disturbed=reports.disturbed)

@@ -1,8 +1,5 @@
 //! Members that join and then never read: what a frozen tab or a dead phone is to a server.
 
-use std::io;
-use std::net::TcpStream;
-
 use anyhow::Result;
 
 use super::command::StallPlan;
@@ -15,7 +12,8 @@ pub(crate) struct Stalled {
 }
 
 impl Stalled {
-    pub(crate) fn add(&mut self, door: &Door, plan: &StallPlan) -> Result<()> {
+    /// Joins members and returns their ports, by which the kernel's table knows them.
+    pub(crate) fn add(&mut self, door: &Door, plan: &StallPlan) -> Result<Vec<u16>> {
         let door = Door {
             receive_buffer: Some(plan.receive_buffer),
             ..door.clone()
@@ -27,32 +25,16 @@ impl Stalled {
             };
             plan.count
         ];
-        self.connections
-            .extend(opening::open(&door, places, Until::Joined)?.connections);
-        Ok(())
+        let connections = opening::open(&door, places, Until::Joined)?.connections;
+        let ports = connections
+            .iter()
+            .map(|connection| connection.stream().local_addr());
+        let ports = ports.map(|address| Ok(address?.port())).collect();
+        self.connections.extend(connections);
+        ports
     }
 
-    /// Closes them all; returns how many bytes lay unread in each.
-    pub(crate) fn release(&mut self) -> Result<Vec<usize>> {
-        self.connections
-            .drain(..)
-            .map(|connection| unread(connection.stream()))
-            .collect()
-    }
-}
-
-fn unread(stream: &TcpStream) -> Result<usize> {
-    let mut buffer = vec![0; 1024 * 1024];
-    match stream.peek(&mut buffer) {
-        Ok(bytes) => Ok(bytes),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionReset
-            ) =>
-        {
-            Ok(0)
-        }
-        Err(error) => Err(error.into()),
+    pub(crate) fn release(&mut self) {
+        self.connections.clear();
     }
 }
