@@ -26,6 +26,7 @@ mod target;
 use command::Command;
 use connection::Connection;
 use envelope::Envelope;
+use opening::Arrivals;
 use slice::Stopwatch;
 use stalled::Stalled;
 use target::Target;
@@ -37,6 +38,7 @@ struct Load {
     stalled: Stalled,
     /// The connections of the last storm.
     storm: Vec<Connection>,
+    knocking: Option<Arrivals>,
     clock: Stopwatch,
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn run() -> Result<()> {
         envelope: Envelope::default(),
         stalled: Stalled::default(),
         storm: Vec::new(),
+        knocking: None,
         clock: Stopwatch::start(),
     };
     for line in std::io::stdin().lock().lines() {
@@ -92,6 +95,21 @@ impl Load {
                 let opened = opening::open(&plan.door(), plan.places(), plan.until)?;
                 self.storm = opened.connections;
                 Ok(json!({ "opened": self.storm.len(), "seconds": opened.elapsed.as_secs_f64() }))
+            }
+            Command::Knock(plan) => {
+                let door = plan.door();
+                let mut arrivals = Arrivals::new(door.dialect)?;
+                for place in plan.places() {
+                    arrivals.knock(&door, place, plan.until)?;
+                }
+                self.knocking = Some(arrivals);
+                Ok(json!({}))
+            }
+            Command::Admit => {
+                let mut arrivals = self.knocking.take().context("nobody knocked")?;
+                let elapsed = arrivals.wait()?;
+                self.storm = arrivals.into_connections();
+                Ok(json!({ "opened": self.storm.len(), "seconds": elapsed.as_secs_f64() }))
             }
             Command::Release => {
                 self.storm.clear();

@@ -1,9 +1,15 @@
 """New connections per second beside a server that does nothing but answer 101.
 
 Like for like: TCP connect, request, 101. The node's full entry (connect and subscribe replies too) stands beside
-it by its own name and is compared with nothing.
+it by its own name and is compared with nothing. Two ways to arrive:
+
+- a stream: a limited number in flight. The client's half costs more than a bare server's, so the client sets the pace.
+- a herd: all have connected and sent their requests while the server was stopped; the clock runs from its
+  continuation to the last answer. Here the server sets the pace.
 """
 
+import os
+import signal
 import time
 
 from ..load import Void, address_of
@@ -11,6 +17,7 @@ from ..rounds import play
 from ..stats import Spread, paired
 
 IN_FLIGHT = 64
+LIKE_FOR_LIKE = {"bar": 0.8, "higher_is_better": True}
 
 
 def connects(bench):
@@ -20,15 +27,17 @@ def connects(bench):
         "upgraded": (node, "upgraded"),
         "joined": (node, "joined"),
     }
-    for server, until in kinds.values():
-        _storm(bench, server, until)
+    _measure(bench, f"connects, a stream of {bench.scale.storm:,}, {IN_FLIGHT} in flight", kinds, _stream)
+    _measure(bench, f"connects, a herd of {bench.scale.storm:,}", kinds, _herd)
 
+
+def _measure(bench, case, kinds, arrive):
     def one_round():
-        return [_storm(bench, server, until) for server, until in kinds.values()]
+        return [_open_and_close(bench, server, until, arrive) for server, until in kinds.values()]
 
-    rounds = play(bench, [node, bare], one_round, bench.scale.rounds)
-    storms = dict(zip(kinds, zip(*rounds)))
-    case = f"connects, {bench.scale.storm:,} at a time, {IN_FLIGHT} in flight"
+    one_round()
+    rounds = play(bench, {server.pid: server for server, _ in kinds.values()}.values(), one_round, bench.scale.rounds)
+    storms = dict(zip(kinds, map(list, zip(*rounds))))
     bench.keep(case, "storms", storms)
     rate = {kind: [storm["opened"] / storm["seconds"] for storm in some] for kind, some in storms.items()}
     cost = {kind: [storm["cpu_us"] / storm["opened"] for storm in some] for kind, some in storms.items()}
@@ -36,8 +45,7 @@ def connects(bench):
     def found(measure, spread, **how):
         bench.found(case, measure, spread, disturbed=rounds.disturbed, **how)
 
-    ratio = paired(rate["upgraded"], rate["bare"])
-    found("connects/s ÷ bare 101 server, TCP + 101", ratio, bar=0.8, higher_is_better=True)
+    found("connects/s ÷ bare 101 server, TCP + 101", paired(rate["upgraded"], rate["bare"]), **LIKE_FOR_LIKE)
     found("CPU per connect ÷ bare 101 server, TCP + 101", paired(cost["upgraded"], cost["bare"]))
     found("connects, TCP + 101, bare 101 server", Spread.of(rate["bare"]), unit="/s")
     found("connects, TCP + 101, natter", Spread.of(rate["upgraded"]), unit="/s")
@@ -46,22 +54,30 @@ def connects(bench):
     found("CPU per connect, TCP + 101 + connect + subscribe, natter", Spread.of(cost["joined"]), unit="µs")
 
 
-def _storm(bench, server, until):
+def _open_and_close(bench, server, until, arrive):
+    count = bench.scale.storm
+    plan = {"address": address_of(server), "dialect": server.dialect, "count": count, "until": until}
     before = server.cpu.read_ns()
-    storm = bench.load.ask(
-        "storm",
-        address=address_of(server),
-        dialect=server.dialect,
-        count=bench.scale.storm,
-        in_flight=IN_FLIGHT,
-        until=until,
-    )
+    storm = arrive(bench.load, server, plan)
     storm["cpu_us"] = (_when_idle(server) - before) / 1e3
     bench.load.ask("release")
     _when_idle(server)
-    if storm["opened"] != bench.scale.storm:
-        raise Void(f"{server.name}: {storm['opened']} of {bench.scale.storm} connections opened")
+    if storm["opened"] != count:
+        raise Void(f"{server.name}: {storm['opened']} of {count} connections opened")
     return storm
+
+
+def _stream(load, _server, plan):
+    return load.ask("storm", in_flight=IN_FLIGHT, **plan)
+
+
+def _herd(load, server, plan):
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        load.ask("knock", in_flight=plan["count"], **plan)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    return load.ask("admit")
 
 
 def _when_idle(server, patience=5):

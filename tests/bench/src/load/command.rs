@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Slice(SlicePlan),
     /// Opens connections as fast as they go and keeps them until `release`.
     Storm(StormPlan),
+    /// Connects and sends all requests, to a server that does not run.
+    Knock(StormPlan),
+    /// Waits until those who knocked are in, and keeps them until `release`.
+    Admit,
     Release,
     /// Joins members that never read.
     Stall(StallPlan),

@@ -57,50 +57,102 @@ struct Guest {
     done: bool,
 }
 
+/// Connections on their way: requests are sent, answers may be missing.
+pub(crate) struct Arrivals {
+    dialect: Dialect,
+    epoll: Epoll,
+    ready: Ready,
+    buffer: Vec<u8>,
+    guests: Vec<Guest>,
+    done: usize,
+    last_progress: Instant,
+}
+
+/// Opens a connection for every place.
 pub(crate) fn open(door: &Door, places: Vec<Place>, until: Until) -> Result<Opened> {
-    let epoll = Epoll::new()?;
-    let mut ready = Ready::new();
-    let mut buffer = vec![0; 64 * 1024];
     let wanted = places.len();
     let mut places = places.into_iter();
-    let mut guests: Vec<Guest> = Vec::with_capacity(wanted);
-    let mut done = 0;
     let start = Instant::now();
-    let mut last_progress = start;
-    while done < wanted {
-        while guests.len() - done < door.in_flight {
-            let Some(place) = places.next() else { break };
-            let guest = knock(door, place, until)
-                .with_context(|| format!("connection {} failed", guests.len()))?;
-            epoll.watch(
-                guest.connection.stream(),
-                guests.len() as u64,
-                Trigger::Edge,
-            )?;
-            guests.push(guest);
+    let mut arrivals = Arrivals::new(door.dialect)?;
+    while arrivals.done < wanted {
+        let free = door.in_flight - arrivals.missing();
+        for place in places.by_ref().take(free) {
+            arrivals.knock(door, place, until)?;
         }
-        epoll.wait(&mut ready, false)?;
-        for token in ready.tokens() {
-            let guest = &mut guests[token as usize];
-            guest
-                .proceed(door.dialect, &mut buffer)
-                .with_context(|| format!("connection {token} failed"))?;
-            if guest.is_complete() && !guest.done {
-                guest.done = true;
-                done += 1;
-                last_progress = Instant::now();
-            }
-        }
-        ensure!(
-            last_progress.elapsed() < PATIENCE,
-            "{done} of {wanted} connections opened, then none for {PATIENCE:?}"
-        );
+        arrivals.poll()?;
     }
     let elapsed = start.elapsed();
     Ok(Opened {
-        connections: guests.into_iter().map(|guest| guest.connection).collect(),
+        connections: arrivals.into_connections(),
         elapsed,
     })
+}
+
+impl Arrivals {
+    pub(crate) fn new(dialect: Dialect) -> Result<Self> {
+        Ok(Self {
+            dialect,
+            epoll: Epoll::new()?,
+            ready: Ready::new(),
+            buffer: vec![0; 64 * 1024],
+            guests: Vec::new(),
+            done: 0,
+            last_progress: Instant::now(),
+        })
+    }
+
+    /// Connects and sends the request for one more.
+    pub(crate) fn knock(&mut self, door: &Door, place: Place, until: Until) -> Result<()> {
+        let token = self.guests.len();
+        let guest =
+            knock(door, place, until).with_context(|| format!("connection {token} failed"))?;
+        self.epoll
+            .watch(guest.connection.stream(), token as u64, Trigger::Edge)?;
+        self.guests.push(guest);
+        Ok(())
+    }
+
+    /// Waits until all are open; returns how long that took from now on.
+    pub(crate) fn wait(&mut self) -> Result<Duration> {
+        let start = Instant::now();
+        self.last_progress = start;
+        while self.missing() > 0 {
+            self.poll()?;
+        }
+        Ok(start.elapsed())
+    }
+
+    pub(crate) fn into_connections(self) -> Vec<Connection> {
+        let guests = self.guests.into_iter();
+        guests.map(|guest| guest.connection).collect()
+    }
+
+    fn missing(&self) -> usize {
+        self.guests.len() - self.done
+    }
+
+    /// Lets those proceed for whom something has arrived.
+    fn poll(&mut self) -> Result<()> {
+        self.epoll.wait(&mut self.ready, false)?;
+        for token in self.ready.tokens() {
+            let guest = &mut self.guests[token as usize];
+            guest
+                .proceed(self.dialect, &mut self.buffer)
+                .with_context(|| format!("connection {token} failed"))?;
+            if guest.is_complete() && !guest.done {
+                guest.done = true;
+                self.done += 1;
+                self.last_progress = Instant::now();
+            }
+        }
+        ensure!(
+            self.last_progress.elapsed() < PATIENCE,
+            "{} of {} connections opened, then none for {PATIENCE:?}",
+            self.done,
+            self.guests.len()
+        );
+        Ok(())
+    }
 }
 
 /// Connects and sends the request. On loopback the kernel completes a connect at once, without the server.
