@@ -87,10 +87,6 @@ impl Node {
         .await
     }
 
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.process.try_wait(), Ok(None))
-    }
-
     /// Waits until a line of the log contains `text`.
     pub async fn logged(&self, text: &str) {
         let log = &self.log;

@@ -146,6 +146,29 @@ async fn what_was_acknowledged_is_delivered_before_the_close() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_a_moment_ago_is_delivered_to_a_crowd_before_the_close() {
+    let flags = ["--workers", "1", "--drain-timeout", "0s"];
+    let node = Node::start(&[&NO_RATES[..], &flags].concat()).await;
+    let mut writer = Client::join(&node, "room").await;
+    let mut readers = Vec::new();
+    for _ in 0..600 {
+        readers.push(Client::join(&node, "room").await);
+    }
+    // The node acknowledges before it has written to every member: the signal comes in between.
+    let id = writer
+        .command("publish", json!({"channel": "room", "data": "last words"}))
+        .await;
+    writer.reply(id).await;
+    node.terminate();
+    for reader in &mut readers {
+        is_shut_down(reader).await;
+        let heard = reader.take_unread();
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!(heard[0]["push"]["pub"]["data"], "last words");
+    }
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_reaches_a_busy_reader_before_the_close() {
     let mut node = Node::start(&[&NO_RATES[..], &["--backlog-bytes", "100000000"]].concat()).await;
     let mut reader = Raw::upgraded_with_small_buffer(&node).await;
