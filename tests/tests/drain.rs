@@ -236,3 +236,22 @@ async fn a_client_that_reads_nothing_does_not_hold_up_the_end() {
         begun.elapsed()
     );
 }
+
+#[tokio::test]
+async fn who_gets_in_at_the_last_moment_is_told_too() {
+    let mut node = Node::start(&["--drain-timeout", "1s"]).await;
+    // Accepted before the signal, but upgraded after everyone else was told.
+    let mut late = Raw::open(&node).await;
+    let mut early = Raw::connected(&node).await;
+    node.signal(Signal::Terminate);
+    assert_eq!(early.closed().await.code, 3001);
+    let handshake = natter_tests::raw::handshake(&node, &[]);
+    if late.try_send(handshake.as_bytes()).await {
+        late.upgrade_answer().await;
+        late.try_send(&frame(TEXT, natter_tests::raw::CONNECT))
+            .await;
+        assert_eq!(late.closed().await.code, 3001);
+    }
+    drop((early, late));
+    assert_eq!(node.exit().await.code(), Some(0));
+}
