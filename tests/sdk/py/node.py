@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from centrifuge import CentrifugeError, ClientState, ReplyError
+from centrifuge import CentrifugeError, ClientState, ReplyError, StreamPosition
 
 from stage import Stage, messages, publish
 
@@ -54,6 +54,38 @@ async def killed_node_comes_back(stage: Stage) -> None:
     await room.is_subscribed(3)
     room.recovered()
     await room.got([*after, *messages("later", 5)])
+
+
+async def lost_history_has_the_state_loaded_again(stage: Stage) -> None:
+    """An application that keeps its own state is asked for it exactly when the node cannot tell what was missed."""
+    writer, reader = [await stage.connected(name, max_reconnect_delay=1.0) for name in ("writer", "reader")]
+    writing = await writer.join("room")
+    await publish(writing, messages("before", 3))
+    loaded = []
+
+    async def get_state(channel: str) -> StreamPosition:
+        top = await writing.sub.history()
+        loaded.append(channel)
+        return StreamPosition(top.offset, top.epoch)
+
+    room = await reader.join("room", get_state=get_state)
+    assert len(loaded) == 1
+    await publish(writing, ["live"])
+    await room.got(["live"])
+    await reader.sdk.disconnect()
+    await publish(writing, ["missed"])
+    await reader.sdk.connect()
+    await room.got(["live", "missed"])
+    assert len(loaded) == 1, "nothing was lost, so nothing was loaded"
+    subscribed = [len(each.subscribed) for each in (writing, room)]
+    await stage.driver("KILL")
+    await stage.driver("RESTART")
+    for each, times in zip((writing, room), subscribed):
+        await each.is_subscribed(times + 1)
+    assert len(loaded) == 2, "the node forgot, so the state was loaded again"
+    room.publications.clear()
+    await publish(writing, ["after"])
+    await room.got(["after"])
 
 
 async def shutdown_says_so_and_loses_no_client(stage: Stage) -> None:
