@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from centrifuge import CentrifugeError, ClientState, ReplyError, StreamPosition
+from centrifuge import CentrifugeError, ClientState, PublishResult, ReplyError, StreamPosition
 
 from stage import Stage, messages, publish
 
@@ -125,7 +125,7 @@ async def frozen_node_loses_nothing(stage: Stage) -> None:
         await each.is_subscribed(2)
         assert _flags(each.subscribed[-1]) == (True, True), each.who
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
-    assert all(isinstance(outcome, CentrifugeError) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, (CentrifugeError, PublishResult)) for outcome in outcomes), outcomes
     await publish(writing, ["end"])
     for each in (writing, room):
         await each.ends("end")
@@ -133,6 +133,8 @@ async def frozen_node_loses_nothing(stage: Stage) -> None:
         doubtful = [data for data in each.data[:-1] if data["sender"] == "in flight"]
         assert each.data == [*sent, *doubtful, "end"], f"{each.who}: {each.data}"
         assert doubtful == messages("in flight", len(doubtful)), f"{each.who}: in order, each at most once"
+        lost = [outcome for outcome in outcomes[len(doubtful) :] if isinstance(outcome, PublishResult)]
+        assert not lost, f"{each.who}: what was acknowledged is there"
     assert writing.data == room.data, "both saw the same"
 
 
