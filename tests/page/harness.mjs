@@ -2,7 +2,7 @@
 
 import net from "node:net";
 import readline from "node:readline";
-import { isDeepStrictEqual } from "node:util";
+import { inspect, isDeepStrictEqual } from "node:util";
 
 import { chromium } from "playwright-core";
 
@@ -32,7 +32,8 @@ export async function equals(what, expected, actual, deadlineMs = DEADLINE_MS) {
     if (isDeepStrictEqual(value, expected)) return;
     await new Promise((resolve) => setTimeout(resolve, 50)); // between two looks
   } while (Date.now() < end);
-  throw new Error(`${what}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(value)}`);
+  const short = (value) => inspect(value, { maxStringLength: 80, maxArrayLength: 70, breakLength: Infinity });
+  throw new Error(`${what}: expected ${short(expected)}, got ${short(value)}`);
 }
 
 export function check(condition, what) {

@@ -46,8 +46,14 @@ function join(reply = {}) {
   return command;
 }
 
-/** Answers a history command with publications as the server would send them. */
+/** Answers the history commands with all there is, newest first; the answer to a second one is that this was all. */
 function history(publications, epoch = "e1") {
+  const command = historyPage(publications, epoch);
+  if (publications.length > 0 && socket().waiting > 0) historyPage([], epoch);
+  return command;
+}
+
+function historyPage(publications, epoch = "e1") {
   const command = socket().next("history");
   const top = Math.max(0, ...publications.map(({ offset }) => offset));
   socket().reply(command.id, { history: { epoch, offset: top, publications } });
@@ -66,6 +72,17 @@ test("joins without recover, shows recent history oldest first", (t) => {
   assert.deepEqual(history([pub(12), pub(7), pub(3)]), { id: 3, channel: "lobby", limit: 50, reverse: true });
   assert.deepEqual(shown(), ["m3", "m7", "m12"]);
   assert.equal(room.loaded, true);
+});
+
+test("a newcomer gets fifty messages even if they are too big for one page", (t) => {
+  connect(t);
+  join({ offset: 90 });
+  const page = (from, to) => Array.from({ length: from - to + 1 }, (_, i) => pub(from - i));
+  historyPage(page(90, 61));
+  const { since, limit } = historyPage(page(60, 41));
+  assert.deepEqual({ since, limit }, { since: { offset: 61, epoch: "e1" }, limit: 20 });
+  assert.equal(socket().waiting, 0);
+  assert.equal(shown().length, 50);
 });
 
 test("what arrives while history loads is shown once and in order", (t) => {
@@ -127,8 +144,8 @@ test("after a failed recovery in the same epoch the gap is marked once and nothi
   reconnect();
   join({ offset: 90 });
   push(pub(91));
-  history([pub(91), pub(90), pub(80)]);
-  history([pub(5), pub(3)]);
+  historyPage([pub(91), pub(90), pub(80)]);
+  historyPage([pub(5), pub(3)]);
   assert.deepEqual(shown(), ["m3", "m5", "GAP", "m80", "m90", "m91"]);
   assert.equal(socket().waiting, 0);
   reconnect();
@@ -139,9 +156,9 @@ test("history after a gap is read back page by page until it meets what is shown
   live(t, [pub(5)]);
   reconnect();
   join({ offset: 400 });
-  assert.deepEqual(history([pub(400), pub(300)]).since, undefined);
-  assert.deepEqual(history([pub(200), pub(100)]).since, { offset: 300, epoch: "e1" });
-  history([]);
+  assert.deepEqual(historyPage([pub(400), pub(300)]).since, undefined);
+  assert.deepEqual(historyPage([pub(200), pub(100)]).since, { offset: 300, epoch: "e1" });
+  historyPage([]);
   assert.deepEqual(shown(), ["m5", "GAP", "m100", "m200", "m300", "m400"]);
 });
 
@@ -150,7 +167,6 @@ test("a new epoch is marked, and its offsets are not compared with the old ones"
   reconnect();
   join({ epoch: "e2", offset: 3 });
   history([pub(3, "new 3"), pub(2, "new 2")], "e2");
-  history([], "e2");
   push(pub(50, "new 50"));
   assert.deepEqual(shown(), ["m50", "GAP", "new 2", "new 3", "new 50"]);
   reconnect();
@@ -281,7 +297,7 @@ test("a message in flight whose publication is still on its way is found in hist
   const { data } = socket().next("publish");
   reconnect();
   join({ recovered: true });
-  assert.deepEqual(history([pub(6), { offset: 7, data }]).since, { offset: 5, epoch: "e1" });
+  assert.deepEqual(historyPage([pub(6), { offset: 7, data }]).since, { offset: 5, epoch: "e1" });
   push(pub(6), { offset: 7, data });
   assert.deepEqual(shown(), ["m5", "m6", "hello"]);
   assert.equal(socket().waiting, 0);
@@ -294,9 +310,9 @@ test("a message in flight that did not arrive is sent again with its id, before 
   reconnect();
   room.send("next");
   join({ recovered: true });
-  history([pub(6)]);
+  historyPage([pub(6)]);
   assert.equal(socket().waiting, 1);
-  history([]);
+  historyPage([]);
   const again = socket().next("publish");
   assert.deepEqual(again.data, data);
   socket().reply(again.id, { publish: {} });
@@ -335,8 +351,8 @@ test("a message in flight across a gap that history has is shown and done", (t) 
   const { data } = socket().next("publish");
   reconnect();
   join({ offset: 9 });
-  history([{ offset: 9, data }]);
-  history([pub(5)]);
+  historyPage([{ offset: 9, data }]);
+  historyPage([pub(5)]);
   assert.deepEqual(fates(), []);
   assert.deepEqual(shown(), ["m5", "GAP", "hello"]);
 });

@@ -1,1 +1,25 @@
-//! Test harness.
+//! What the tests of this package share: real nodes, and clients that speak to them over real sockets.
+//!
+//! Nothing here knows the node's code. A helper that does not get what it waits for in time panics and says what it
+//! was; a node then shows its log.
+
+pub mod binary;
+pub mod check;
+pub mod client;
+pub mod http;
+pub mod metrics;
+pub mod node;
+pub mod raw;
+pub mod wait;
+
+pub use client::{Client, Publication};
+pub use node::Node;
+pub use raw::Raw;
+
+/// Flags of a node whose clients may publish as fast as they can.
+pub const NO_RATES: [&str; 4] = [
+    "--publishes-per-second-per-session",
+    "1000000",
+    "--publishes-per-second-per-room",
+    "1000000",
+];

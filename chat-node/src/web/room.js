@@ -10,7 +10,9 @@ import { MAX_BYTES, byteLength, compose } from "./message.js";
 import { Outbox } from "./outbox.js";
 import { errorWords } from "./words.js";
 
-const FIRST_PAGE = 50;
+/** So many messages a newcomer is shown. */
+const RECENT = 50;
+/** Asked for at once; the server may return fewer for their size. */
 const PAGE = 100;
 const MAX_PAGES = 10;
 
@@ -30,7 +32,8 @@ export class Room {
   /** `{ offset, epoch }` up to which everything was received; null before the first join and where nothing is kept. */
   #position = null;
   #joinedBefore = false;
-  #wantsHistory = "";
+  /** How many messages of history are still wanted. */
+  #wanted = 0;
   /** Answers to questions of an earlier round (before a lost connection, say) are void. */
   #round = 0;
   #failures = 0;
@@ -126,12 +129,12 @@ export class Room {
       if (this.#joinedBefore) this.log.breakHere(epoch);
       else this.log.begin(epoch);
       this.#position = reply.recoverable === true ? { offset: Number(reply.offset) || 0, epoch } : null;
-      this.#wantsHistory = this.#joinedBefore ? "all" : "recent";
+      this.#wanted = this.#joinedBefore ? PAGE * MAX_PAGES : RECENT;
       this.outbox.broken();
     }
     this.#joinedBefore = true;
     for (const publication of publications) this.#take(publication);
-    if (this.#wantsHistory) this.#loadHistory();
+    if (this.#wanted > 0) this.#loadHistory();
     else this.#settle();
     this.#onChange();
   }
@@ -170,16 +173,15 @@ export class Room {
     this.log.add(publication, this.outbox.seen(publication));
   }
 
-  // History comes newest first. A first look needs one page; after a gap, as many as it takes to reach what is shown.
-  #loadHistory(since = null, page = 1) {
+  // History comes newest first, page by page, until there is enough of it or what is shown already is reached.
+  #loadHistory(left = this.#wanted, since = null) {
     const round = this.#round;
-    const all = this.#wantsHistory === "all";
-    const ask = { channel: this.name, limit: all ? PAGE : FIRST_PAGE, reverse: true, ...(since && { since }) };
+    const ask = { channel: this.name, limit: Math.min(left, PAGE), reverse: true, ...(since && { since }) };
     this.#client.call("history", ask, (error, reply) => {
       if (round !== this.#round || error?.lost) return;
       if (error?.temporary) {
         this.notice = `Earlier messages cannot be shown yet: ${errorWords(error)}.`;
-        this.#later(() => this.#loadHistory(since, page));
+        this.#later(() => this.#loadHistory(left, since));
         return this.#onChange();
       }
       this.notice = error ? `Earlier messages cannot be shown: ${errorWords(error)}.` : "";
@@ -188,10 +190,10 @@ export class Room {
       const publications = same ? list(reply.publications) : [];
       for (const publication of publications) this.#show(publication);
       const oldest = Number(publications.at(-1)?.offset) || 0;
-      if (all && page < MAX_PAGES && oldest > this.log.floor) {
-        this.#loadHistory({ offset: oldest, epoch: reply.epoch }, page + 1);
-      } else {
-        this.#wantsHistory = "";
+      const more = left - publications.length;
+      if (more > 0 && oldest > this.log.floor) this.#loadHistory(more, { offset: oldest, epoch: reply.epoch });
+      else {
+        this.#wanted = 0;
         this.loaded = true;
         this.#failures = 0;
         this.#settle();
@@ -202,7 +204,7 @@ export class Room {
 
   // Looks for messages whose fate is unknown among all that was published since they were tried first.
   #settle() {
-    if (this.#wantsHistory) return; // comes here when it is loaded
+    if (this.#wanted > 0) return; // comes here when it is loaded
     const unknown = this.outbox.having("unknown");
     for (const entry of unknown) if (!entry.after) this.#doubt(entry, "the server could not recover what was sent meanwhile");
     const findable = unknown.filter((entry) => entry.after);

@@ -43,6 +43,12 @@ async function fits({ page }, where) {
       const { left, right, width: own } = element.getBoundingClientRect();
       return own > 1 && (right > width + 0.5 || left < -0.5) && !excused(element);
     });
+    const cut = [...document.querySelectorAll(".message .text, .message bdi")].filter((element) => {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      return range.getBoundingClientRect().right > width || range.getBoundingClientRect().left < 0;
+    });
+    wide.push(...cut);
     return [document.documentElement.scrollWidth > width ? "the page scrolls sideways" : "", ...wide.map((element) => element.outerHTML.slice(0, 120))].filter(Boolean);
   }, WIDTH);
   check(sticksOut.length === 0, `${where} is too wide: ${sticksOut.join(", ")}`);

@@ -1,0 +1,1 @@
+"""The benchmark's runner: starts servers and the load client, measures, compares."""

@@ -1,0 +1,69 @@
+"""How much of everything: the full run, and the smoke run that only shows that each case works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    rounds: int
+    # At most so many times as many, to get `rounds` that others did not disturb.
+    patience: int
+    slice_seconds: float
+    warm_seconds: float
+    members: int
+    room_size: int
+    open_loop_deliveries: int
+    memory_base: int
+    memory_members: int
+    memory_peers: int
+    settle_seconds: float
+    live_members: int
+    stalled_bytes: int
+    publishers: int
+    storm: int
+    peer_members: int
+    peer_rounds: int
+    sweep: tuple[int, ...]
+
+
+FULL = Scale(
+    rounds=12,
+    patience=2,
+    slice_seconds=0.3,
+    warm_seconds=1.0,
+    members=2000,
+    room_size=20,
+    open_loop_deliveries=40_000,
+    memory_base=200,
+    memory_members=9000,
+    memory_peers=3000,
+    settle_seconds=1.5,
+    live_members=1000,
+    stalled_bytes=4096,
+    publishers=256,
+    storm=1000,
+    peer_members=1000,
+    peer_rounds=6,
+    sweep=(50_000, 150_000, 400_000),
+)
+
+SMOKE = Scale(
+    rounds=1,
+    patience=1,
+    slice_seconds=0.05,
+    warm_seconds=0.05,
+    members=100,
+    room_size=20,
+    open_loop_deliveries=4_000,
+    memory_base=20,
+    memory_members=100,
+    memory_peers=60,
+    settle_seconds=0.1,
+    live_members=100,
+    stalled_bytes=16_384,
+    publishers=8,
+    storm=50,
+    peer_members=50,
+    peer_rounds=1,
+    sweep=(2_000,),
+)
