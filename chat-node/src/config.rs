@@ -80,7 +80,7 @@ pub struct Access {
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
-    /// Open connections of this node
+    /// Sessions of this node: connections that sent their connect command
     #[arg(long, id = "limits.connections", value_name = "COUNT", default_value = "30000", value_parser = whole::<usize>(1..=MAX_COUNT))]
     pub connections: usize,
     /// New connections of this node

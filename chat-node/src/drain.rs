@@ -37,9 +37,9 @@ pub async fn drain<T>(
     let begun = Instant::now();
     for batch in 0..batches {
         for (inbox, count) in inboxes.iter().zip(&counts) {
-            let sessions = share(*count, batch + 1, batches) - share(*count, batch, batches);
-            if sessions > 0 {
-                inbox.send(Event::Drain { sessions });
+            let connections = share(*count, batch + 1, batches) - share(*count, batch, batches);
+            if connections > 0 {
+                inbox.send(Event::Drain { connections });
             }
         }
         let next = begun + PACE * (batch as u32 + 1);
@@ -47,11 +47,9 @@ pub async fn drain<T>(
             sleep(next.saturating_duration_since(Instant::now())).await;
         }
     }
-    // Whoever slipped in while the counts were taken.
+    // Whoever slipped in while the counts were taken, or is still in its handshake.
     for inbox in inboxes {
-        inbox.send(Event::Drain {
-            sessions: usize::MAX,
-        });
+        inbox.send(Event::DrainAll);
     }
     let deadline = Instant::now() + FLUSH;
     while open(inboxes) > 0 && Instant::now() < deadline {

@@ -6,7 +6,7 @@ mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -23,9 +23,12 @@ use crate::node::Shared;
 use crate::web;
 use crate::worker::Inbox;
 
-/// The address at the other end of the TCP connection.
+/// The other end of a TCP connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub struct Peer {
+    pub address: SocketAddr,
+    pub accepted: Instant,
+}
 
 /// Bounds on request heads.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +76,14 @@ pub async fn serve(
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, address)) => {
                 // Small frames must not wait for acknowledgements of earlier ones.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(connection(stream, Peer(peer), router.clone(), heads));
+                let peer = Peer {
+                    address,
+                    accepted: Instant::now(),
+                };
+                tokio::spawn(connection(stream, peer, router.clone(), heads));
             }
             Err(error) => {
                 // A connection that was reset is no reason to pause, missing file descriptors are.
@@ -102,6 +109,6 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, heads: Heads)
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, peer = %peer.0, "HTTP connection ended");
+        tracing::debug!(%error, peer = %peer.address, "HTTP connection ended");
     }
 }

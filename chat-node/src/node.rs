@@ -37,6 +37,11 @@ impl Shared {
         self.started.elapsed()
     }
 
+    /// `instant` by the node's clock.
+    pub(crate) fn time_of(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.started)
+    }
+
     pub(crate) fn allow_connect(&self) -> bool {
         let mut connects = self.connects.lock().expect("no panic holds this lock");
         connects.allow(self.now(), self.config.limits.connects_per_second)

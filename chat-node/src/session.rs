@@ -129,16 +129,8 @@ impl Session {
         if command.id == 0 && !matches!(command.request, Request::Send | Request::Pong) {
             return Step::Close(CloseReason::bad_request("a command needs an id above 0"));
         }
-        let limits = &desk.shared.config.limits;
-        let most = limits.message_bytes + COMMAND_OVERHEAD_BYTES;
-        if command.bytes > most {
-            return refuse(Refusal::new(
-                ErrorCode::LimitExceeded,
-                format!(
-                    "command has {} bytes, at most {most} are allowed",
-                    command.bytes
-                ),
-            ));
+        if let Err(refusal) = check_size(&command, desk) {
+            return refuse(refusal);
         }
         let step = match command.request {
             Request::Connect(request) => self.connect(&request, desk),
@@ -182,6 +174,28 @@ impl Session {
 
 /// What a command may have beyond its message: names, tokens, keys.
 const COMMAND_OVERHEAD_BYTES: usize = 16 * 1024;
+
+/// A published message has a limit of its own: whitespace and escapes that are not kept do not count.
+fn check_size(command: &Command<'_>, desk: &Desk<'_>) -> Refused<()> {
+    let (bytes, most) = match &command.request {
+        Request::Publish(publish) => {
+            let message = publish.data.map_or(0, |data| data.get().len());
+            (
+                command.bytes.saturating_sub(message),
+                COMMAND_OVERHEAD_BYTES,
+            )
+        }
+        _ => {
+            let message_bytes = desk.shared.config.limits.message_bytes;
+            (command.bytes, message_bytes + COMMAND_OVERHEAD_BYTES)
+        }
+    };
+    if bytes <= most {
+        return Ok(());
+    }
+    let detail = format!("command has {bytes} bytes, at most {most} are allowed");
+    Err(Refusal::new(ErrorCode::LimitExceeded, detail))
+}
 
 fn refuse(refusal: Refusal) -> Step {
     Step::Reply(Reply::Refused(refusal))

@@ -40,12 +40,16 @@ pub enum Event {
     Accepted {
         stream: std::net::TcpStream,
         early: Bytes,
+        /// When the TCP connection was accepted, by the node's clock.
+        at: Duration,
     },
     Delivery(Arc<Delivery>),
-    /// Close so many sessions because the node shuts down.
+    /// Close so many connections because the node shuts down.
     Drain {
-        sessions: usize,
+        connections: usize,
     },
+    /// Close all connections that are left, and each that still comes.
+    DrainAll,
     /// End every connection and the thread.
     Stop,
 }
@@ -152,6 +156,7 @@ pub struct Worker {
     read_buffer: Box<[u8]>,
     replies: Vec<u8>,
     members_shown: usize,
+    draining: bool,
 }
 
 impl Worker {
@@ -169,6 +174,7 @@ impl Worker {
                 read_buffer: vec![0; READ_BUFFER_BYTES].into(),
                 replies: Vec::new(),
                 members_shown: 0,
+                draining: false,
                 shared,
             })
         })
@@ -176,14 +182,18 @@ impl Worker {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Accepted { stream, early } => self.accept(stream, early),
+            Event::Accepted { stream, early, at } => self.accept(stream, early, at),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
-            Event::Drain { sessions } => self.drain(sessions),
+            Event::Drain { connections } => self.drain(connections),
+            Event::DrainAll => {
+                self.draining = true;
+                self.drain(usize::MAX);
+            }
             Event::Stop => unreachable!("the run loop ends on it"),
         }
     }
 
-    fn accept(&mut self, stream: std::net::TcpStream, mut early: Bytes) {
+    fn accept(&mut self, stream: std::net::TcpStream, early: Bytes, at: Duration) {
         // Registering the socket anew drops the HTTP server's waker, which would keep that server's finished
         // task, some 2 KB, alive as long as the socket.
         let stream = match TcpStream::from_std(stream) {
@@ -193,14 +203,16 @@ impl Worker {
                 return;
             }
         };
-        let now = self.shared.now();
         let key = self.connections.insert(Connection::new(stream.clone()));
         self.load.connections.fetch_add(1, Relaxed);
         self.shared.metrics.connections.inc();
-        self.schedule(key, now + self.shared.config.limits.handshake_timeout);
+        self.schedule(key, at + self.shared.config.limits.handshake_timeout);
+        if self.draining {
+            self.close(key, &CloseReason::SHUTDOWN);
+            return;
+        }
         if !early.is_empty() {
-            let mut bytes = std::mem::take(&mut early).to_vec();
-            self.take_bytes(key, &mut bytes);
+            self.take_bytes(key, &mut early.to_vec());
         }
         self.start_reading(key);
     }
@@ -309,15 +321,17 @@ impl Worker {
         }
     }
 
-    fn drain(&mut self, sessions: usize) {
+    /// Closes so many connections, each after everything that was published for it.
+    fn drain(&mut self, connections: usize) {
         let chosen: Vec<_> = self
             .connections
             .iter()
             .filter(|(_, connection)| !connection.is_closing())
             .map(|(key, _)| key)
-            .take(sessions)
+            .take(connections)
             .collect();
         for key in chosen {
+            self.queue_waiting(key);
             self.close(key, &CloseReason::SHUTDOWN);
         }
     }

@@ -215,9 +215,9 @@ export class Network {
 export class Driver {
   #lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-  async ask(request, answer) {
+  async ask(request) {
     process.stdout.write(`${request}\n`);
     const { value, done } = await this.#lines.next();
-    check(!done && value.trim() === answer, `the driver answered ${JSON.stringify(value)} to ${request}, not ${answer}`);
+    check(!done && value.trim() === "DONE", `the driver answered ${JSON.stringify(value)} to ${request}, not DONE`);
   }
 }

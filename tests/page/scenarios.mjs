@@ -1,7 +1,7 @@
 // Runs one scenario of the chat page in Chromium against a running node:  node scenarios.mjs <scenario> <base URL>
 //
 // Exits 0 if the page kept its promise, 1 with a reason if not. `node_restart` prints KILL and RESTART and waits for
-// the lines KILLED and RESTARTED; all others need nothing from whoever started them.
+// the line DONE after each; all others need nothing from whoever started them.
 
 import { readdir } from "node:fs/promises";
 

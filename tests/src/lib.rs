@@ -10,6 +10,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod raw;
+pub mod script;
 pub mod wait;
 
 pub use client::{Client, Publication};

@@ -3,14 +3,12 @@
 //! The promises are kept or broken in `tests/sdk`, one scenario each, in the SDK's own language. Here the node is
 //! started, and done to what the scenario asks for on its stdout.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use natter_tests::Node;
-use natter_tests::node::Signal;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, Command};
+use natter_tests::script::installed;
+use natter_tests::{Node, script};
+use tokio::process::Command;
 
 /// One test for each SDK that a promise is made to, with the flags that make the node show it.
 macro_rules! promise {
@@ -121,15 +119,6 @@ impl Sdk {
     }
 }
 
-fn installed(path: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    assert!(
-        file.exists(),
-        "{path} is missing: `make test` installs the SDKs"
-    );
-    file
-}
-
 /// Plays a scenario against a node of its own.
 async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
     let mut node = Node::with(flags)
@@ -137,72 +126,11 @@ async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
         .env("NATTER_PUBLISHES_PER_SECOND_PER_ROOM", "1000000")
         .start()
         .await;
-    let mut script = Command::new(&sdk.program)
+    let mut script = Command::new(&sdk.program);
+    script
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk"))
         .args([sdk.script, promise])
         .arg(format!("ws://{}/connection/websocket", node.address))
-        .args(sdk.package)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{} cannot be started: {error}", sdk.program.display()));
-    let stdin = script.stdin.take().expect("stdin is a pipe");
-    let stdout = script.stdout.take().expect("stdout is a pipe");
-    let mut stderr = script.stderr.take().expect("stderr is a pipe");
-
-    let mut said = String::new();
-    let mut complained = String::new();
-    let played = async {
-        let read = stderr.read_to_string(&mut complained);
-        let (read, ()) = tokio::join!(
-            read,
-            obey(BufReader::new(stdout), stdin, &mut node, &mut said)
-        );
-        read.expect("a script writes UTF-8");
-        script.wait().await.expect("the script is a child")
-    };
-    let status = tokio::time::timeout(DEADLINE, played).await;
-    match status {
-        Ok(status) if status.success() => {}
-        Ok(status) => panic!("the scenario ended with {status}:\n{said}{complained}"),
-        Err(_) => panic!("the scenario did not end within {DEADLINE:?}:\n{said}{complained}"),
-    }
-}
-
-/// Does to the node what the script asks for, until the script's stdout ends.
-async fn obey(
-    stdout: BufReader<tokio::process::ChildStdout>,
-    mut stdin: ChildStdin,
-    node: &mut Node,
-    said: &mut String,
-) {
-    let mut lines = stdout.lines();
-    let mut terminated = false;
-    while let Some(line) = lines.next_line().await.expect("a script writes UTF-8") {
-        match line.as_str() {
-            "KILL" => node.kill(),
-            "TERM" => {
-                node.signal(Signal::Terminate);
-                terminated = true;
-            }
-            "STOP" => node.signal(Signal::Stop),
-            "CONT" => node.signal(Signal::Continue),
-            "RESTART" => {
-                if terminated {
-                    let status = node.exit().await;
-                    assert!(status.success(), "the node ended with {status}");
-                }
-                node.restart().await;
-            }
-            _ => {
-                said.push_str(&line);
-                said.push('\n');
-                continue;
-            }
-        }
-        let answered = stdin.write_all(b"DONE\n").await;
-        answered.expect("the script waits for the answer");
-    }
+        .args(sdk.package);
+    script::play(script, &mut node, DEADLINE).await;
 }

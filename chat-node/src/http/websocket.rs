@@ -38,20 +38,21 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 pub async fn upgrade(
     State(front): State<Front>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     mut request: Request,
 ) -> Response {
     let accept = match check(&front, &request) {
         Ok(accept) => accept,
         Err(refusal) => {
             let trusted = &front.shared.config.access.trusted_proxies;
-            let client = client_address(peer.ip(), request.headers(), trusted);
+            let client = client_address(peer.address.ip(), request.headers(), trusted);
             tracing::debug!(%client, status = %refusal.status(), "refused a WebSocket handshake");
             return refusal;
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(hand_over(upgrade, front.inboxes));
+    let accepted = front.shared.time_of(peer.accepted);
+    tokio::spawn(hand_over(upgrade, front.inboxes, accepted));
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),
         (header::UPGRADE, HeaderValue::from_static("websocket")),
@@ -135,7 +136,7 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
 }
 
 /// Takes the raw stream out of the HTTP server and gives it to the worker with the fewest connections.
-async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>) {
+async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>, at: Duration) {
     let handed = async {
         let (stream, early) = raw(upgrade.await?)?;
         let socket = socket2::SockRef::from(&stream);
@@ -148,6 +149,7 @@ async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>) {
         inbox.send(Event::Accepted {
             stream: stream.into_std()?,
             early,
+            at,
         });
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     };

@@ -18,7 +18,8 @@ pub enum Unfit {
     NumberTooLong,
 }
 
-/// Removes whitespace between tokens and replaces lone surrogate escapes by U+FFFD.
+/// Removes whitespace between tokens and writes escaped characters beyond ASCII as UTF-8, which is shorter; a lone
+/// surrogate becomes U+FFFD.
 ///
 /// `json` must be one valid JSON value, as `RawValue` guarantees.
 pub fn compact(json: &str) -> Result<Bytes, Unfit> {
@@ -69,16 +70,11 @@ fn copy_string(bytes: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
                 at += 1;
                 break;
             }
-            b'\\' => match surrogate(bytes, at) {
-                Some(0xD800..=0xDBFF)
-                    if matches!(surrogate(bytes, at + 6), Some(0xDC00..=0xDFFF)) =>
-                {
-                    at += 12;
-                }
-                Some(_) => {
+            b'\\' => match escaped(bytes, at) {
+                Some((text, length)) => {
                     out.extend_from_slice(&bytes[copied..at]);
-                    out.extend_from_slice(b"\\ufffd");
-                    at += 6;
+                    out.extend_from_slice(text.encode_utf8(&mut [0; 4]).as_bytes());
+                    at += length;
                     copied = at;
                 }
                 None => at += 2,
@@ -90,14 +86,28 @@ fn copy_string(bytes: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
     at
 }
 
-/// The code unit of a `\uD8xx`..`\uDFxx` escape at `at`, if one stands there.
-fn surrogate(bytes: &[u8], at: usize) -> Option<u16> {
-    let escape = bytes.get(at..at + 6)?;
-    if !escape.starts_with(b"\\u") {
-        return None;
+/// The character beyond ASCII that is escaped at `at`, and the escape's length; half a pair is U+FFFD.
+fn escaped(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    match unit(bytes, at)? {
+        0..0x80 => None,
+        high @ 0xD800..=0xDBFF => match unit(bytes, at + 6) {
+            Some(low @ 0xDC00..=0xDFFF) => {
+                let code = 0x10000 + (u32::from(high - 0xD800) << 10) + u32::from(low - 0xDC00);
+                char::from_u32(code).map(|text| (text, 12))
+            }
+            _ => Some((char::REPLACEMENT_CHARACTER, 6)),
+        },
+        unit => {
+            let text = char::from_u32(unit.into()).unwrap_or(char::REPLACEMENT_CHARACTER);
+            Some((text, 6))
+        }
     }
-    let unit = u16::from_str_radix(std::str::from_utf8(&escape[2..]).ok()?, 16).ok()?;
-    (0xD800..=0xDFFF).contains(&unit).then_some(unit)
+}
+
+/// The UTF-16 unit of the `\uXXXX` escape at `at`, if one stands there.
+fn unit(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -119,14 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn lone_surrogates_are_replaced_and_pairs_kept() {
-        assert_eq!(compacted(r#""\ud83d\ude00""#), r#""\ud83d\ude00""#);
-        assert_eq!(compacted(r#""a\ud83d""#), r#""a\ufffd""#);
-        assert_eq!(compacted(r#""\ude00b""#), r#""\ufffdb""#);
+    fn escapes_beyond_ascii_become_text_and_half_a_pair_u_fffd() {
+        assert_eq!(compacted(r#""\u00fc\u20ac\uD83D\ude00""#), "\"ü€😀\"");
         assert_eq!(
-            compacted(r#""\ud83d\ud83d\ude00""#),
-            r#""\ufffd\ud83d\ude00""#
+            compacted(r#""\u0000\u0022\u005c\u007f\n""#),
+            r#""\u0000\u0022\u005c\u007f\n""#
         );
+        assert_eq!(compacted(r#""a\ud83d""#), "\"a\u{fffd}\"");
+        assert_eq!(compacted(r#""\ude00b""#), "\"\u{fffd}b\"");
+        assert_eq!(compacted(r#""\ud83d\ud83d\ude00""#), "\"\u{fffd}😀\"");
         assert_eq!(compacted(r#""\\ud83d""#), r#""\\ud83d""#);
     }
 

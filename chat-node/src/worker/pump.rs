@@ -3,7 +3,7 @@
 
 use crate::room::local::Pass;
 use crate::room::{Member, Room, RoomKey};
-use crate::socket::{ConnectionKey, Socket};
+use crate::socket::{ConnectionKey, Socket, Written};
 
 use super::Worker;
 
@@ -92,6 +92,33 @@ impl Worker {
         if let Some(room) = self.rooms.get_mut(key) {
             let needed = room.members.iter().map(|member| member.cursor).min();
             room.log.trim(needed.unwrap_or(head));
+        }
+    }
+
+    /// Gives a connection's socket everything that its rooms hold for it, taken by the kernel or not: the last thing
+    /// before a planned close.
+    pub(super) fn queue_waiting(&mut self, key: ConnectionKey) {
+        let mut wrote = Wrote::default();
+        let mut blocked = false;
+        for place in self.rooms.places(key).to_vec() {
+            let (Some(connection), Some(room)) = (
+                self.connections.get_mut(key),
+                self.rooms.get_mut(place.room),
+            ) else {
+                continue;
+            };
+            let index = place.index as usize;
+            let waiting = room.waiting_for(index);
+            let bytes = waiting.len();
+            if bytes > 0 {
+                blocked |= connection.socket.send(waiting) == Written::Blocked;
+                wrote.bytes += bytes as u64;
+                wrote.frames += room.advance(index, bytes).frames as u64;
+            }
+        }
+        wrote.count(&self.shared.metrics);
+        if blocked {
+            self.watch(key);
         }
     }
 
