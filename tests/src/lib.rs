@@ -1,7 +1,7 @@
 //! What the tests of this package share: real nodes, and clients that speak to them over real sockets.
 //!
-//! Nothing here knows the node's code. A helper that does not get what it waits for in time panics and says what it
-//! was; a node then shows its log.
+//! Nothing here knows the node's code. What is waited for and does not come in time ends the test with a panic that
+//! says what it was; a node then shows its log.
 
 pub mod binary;
 pub mod check;

@@ -21,6 +21,15 @@ pub struct Node {
     pub admin: SocketAddr,
 }
 
+/// Signals that tests send to nodes.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    Terminate,
+    /// Stops the process where it is, until `Continue`.
+    Stop,
+    Continue,
+}
+
 impl Node {
     /// Starts a node with extra flags and waits until it is ready.
     pub async fn start(flags: &[&str]) -> Self {
@@ -32,14 +41,22 @@ impl Node {
         Start::new(flags)
     }
 
-    /// Asks the process to end, as Kubernetes does.
-    pub fn terminate(&self) {
-        self.signal(libc::SIGTERM);
+    pub fn signal(&self, signal: Signal) {
+        let number = match signal {
+            Signal::Terminate => libc::SIGTERM,
+            Signal::Stop => libc::SIGSTOP,
+            Signal::Continue => libc::SIGCONT,
+        };
+        let pid = self.process.id() as libc::pid_t;
+        #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
+        // SAFETY: kill takes two numbers; the child has not been waited for, so the pid is its own.
+        let result = unsafe { libc::kill(pid, number) };
+        assert_eq!(result, 0, "{signal:?} could not be sent");
     }
 
-    /// Stops the process where it is, and waits until none of its threads runs.
+    /// Stops the process, and waits until none of its threads runs any more.
     pub async fn freeze(&self) {
-        self.signal(libc::SIGSTOP);
+        self.signal(Signal::Stop);
         let tasks = format!("/proc/{}/task", self.process.id());
         let is_stopped = |task: std::fs::DirEntry| {
             let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
@@ -50,19 +67,6 @@ impl Node {
             tasks.flatten().all(is_stopped)
         })
         .await;
-    }
-
-    /// Lets a frozen process go on.
-    pub fn thaw(&self) {
-        self.signal(libc::SIGCONT);
-    }
-
-    fn signal(&self, number: libc::c_int) {
-        let pid = self.process.id() as libc::pid_t;
-        #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
-        // SAFETY: kill takes two numbers; the child has not been waited for, so the pid is its own.
-        let result = unsafe { libc::kill(pid, number) };
-        assert_eq!(result, 0, "signal {number} could not be sent");
     }
 
     /// Kills the process as `kill -9` does.
@@ -85,10 +89,6 @@ impl Node {
             process.try_wait().expect("the process is a child")
         })
         .await
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.process.try_wait(), Ok(None))
     }
 
     /// Waits until a line of the log contains `text`.

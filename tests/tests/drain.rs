@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use natter_tests::node::Signal;
 use natter_tests::raw::{Raw, TEXT, frame};
 use natter_tests::wait::until;
 use natter_tests::{Client, NO_RATES, Node};
@@ -21,7 +22,7 @@ async fn a_few_sessions_are_told_at_once_and_the_node_exits_cleanly() {
         clients.push(Client::join(&node, "room").await);
     }
     let begun = Instant::now();
-    node.terminate();
+    node.signal(Signal::Terminate);
     for client in &mut clients {
         is_shut_down(client).await;
     }
@@ -38,7 +39,7 @@ async fn a_few_sessions_are_told_at_once_and_the_node_exits_cleanly() {
 async fn a_node_without_sessions_exits_at_once() {
     let mut node = Node::start(&["--drain-timeout", "10s"]).await;
     let begun = Instant::now();
-    node.terminate();
+    node.signal(Signal::Terminate);
     assert_eq!(node.exit().await.code(), Some(0));
     assert!(
         begun.elapsed() < Duration::from_secs(3),
@@ -52,7 +53,7 @@ async fn a_draining_node_accepts_and_serves_a_little_longer() {
     let mut node = Node::start(&["--drain-accept", "1s", "--drain-timeout", "1s"]).await;
     let mut early = Client::join(&node, "room").await;
     let begun = Instant::now();
-    node.terminate();
+    node.signal(Signal::Terminate);
     node.metric_becomes("natter_draining", 1.0).await;
     let mut late = Client::join(&node, "room").await;
     late.publish("room", json!("hi")).await;
@@ -83,7 +84,7 @@ async fn many_sessions_are_closed_spread_over_the_drain_timeout() {
     for _ in 0..200 {
         clients.push(Client::join(&node, "room").await);
     }
-    node.terminate();
+    node.signal(Signal::Terminate);
     let closed_at = async |mut client: Client| {
         is_shut_down(&mut client).await;
         Instant::now()
@@ -131,7 +132,7 @@ async fn what_was_acknowledged_is_delivered_before_the_close() {
     for id in ids {
         assert_eq!(writer.reply(id).await.get("error"), None);
     }
-    node.terminate();
+    node.signal(Signal::Terminate);
     for reader in &mut readers {
         is_shut_down(reader).await;
         let heard = reader.take_unread();
@@ -143,6 +144,29 @@ async fn what_was_acknowledged_is_delivered_before_the_close() {
     }
     drop((readers, writer));
     assert_eq!(node.exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_a_moment_ago_is_delivered_to_a_crowd_before_the_close() {
+    let flags = ["--workers", "1", "--drain-timeout", "0s"];
+    let node = Node::start(&[&NO_RATES[..], &flags].concat()).await;
+    let mut writer = Client::join(&node, "room").await;
+    let mut readers = Vec::new();
+    for _ in 0..600 {
+        readers.push(Client::join(&node, "room").await);
+    }
+    // The node acknowledges before it has written to every member: the signal comes in between.
+    let id = writer
+        .command("publish", json!({"channel": "room", "data": "last words"}))
+        .await;
+    writer.reply(id).await;
+    node.signal(Signal::Terminate);
+    for reader in &mut readers {
+        is_shut_down(reader).await;
+        let heard = reader.take_unread();
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!(heard[0]["push"]["pub"]["data"], "last words");
+    }
 }
 
 #[tokio::test]
@@ -164,7 +188,7 @@ async fn what_was_acknowledged_reaches_a_busy_reader_before_the_close() {
             )
             .await;
     }
-    node.terminate();
+    node.signal(Signal::Terminate);
     is_shut_down(&mut writer).await;
     let mut heard = Vec::new();
     let close = loop {
@@ -187,10 +211,10 @@ async fn what_was_acknowledged_reaches_a_busy_reader_before_the_close() {
 async fn a_second_signal_ends_the_node_at_once() {
     let mut node = Node::start(&["--drain-accept", "60s"]).await;
     let _client = Client::connect(&node).await;
-    node.terminate();
+    node.signal(Signal::Terminate);
     node.metric_becomes("natter_draining", 1.0).await;
     let begun = Instant::now();
-    node.terminate();
+    node.signal(Signal::Terminate);
     node.exit().await;
     assert!(
         begun.elapsed() < Duration::from_secs(3),
@@ -204,11 +228,30 @@ async fn a_client_that_reads_nothing_does_not_hold_up_the_end() {
     let mut node = Node::start(&["--drain-timeout", "1s"]).await;
     let _silent = Raw::connected(&node).await;
     let begun = Instant::now();
-    node.terminate();
+    node.signal(Signal::Terminate);
     assert_eq!(node.exit().await.code(), Some(0));
     assert!(
         begun.elapsed() < Duration::from_secs(10),
         "{:?}",
         begun.elapsed()
     );
+}
+
+#[tokio::test]
+async fn who_gets_in_at_the_last_moment_is_told_too() {
+    let mut node = Node::start(&["--drain-timeout", "1s"]).await;
+    // Accepted before the signal, but upgraded after everyone else was told.
+    let mut late = Raw::open(&node).await;
+    let mut early = Raw::connected(&node).await;
+    node.signal(Signal::Terminate);
+    assert_eq!(early.closed().await.code, 3001);
+    let handshake = natter_tests::raw::handshake(&node, &[]);
+    if late.try_send(handshake.as_bytes()).await {
+        late.upgrade_answer().await;
+        late.try_send(&frame(TEXT, natter_tests::raw::CONNECT))
+            .await;
+        assert_eq!(late.closed().await.code, 3001);
+    }
+    drop((early, late));
+    assert_eq!(node.exit().await.code(), Some(0));
 }

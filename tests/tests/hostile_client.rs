@@ -169,7 +169,7 @@ async fn a_frozen_node_goes_on_where_it_was() {
         .command("publish", json!({"channel": "good room", "data": "frozen"}))
         .await;
     reader.hears_nothing_for(natter_tests::wait::QUIET).await;
-    node.thaw();
+    node.signal(natter_tests::node::Signal::Continue);
     writer.reply(id).await;
     assert_eq!(reader.publication().await.data, "frozen");
     assert_eq!(writer.publication().await.data, "frozen");

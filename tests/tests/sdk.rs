@@ -71,6 +71,7 @@ promise!(many_rooms_with_tokens_come_back);
 
 promise!(pings_keep_the_connection, FAST_PINGS);
 promise!(killed_node_comes_back);
+promise!(lost_history_has_the_state_loaded_again);
 promise!(shutdown_says_so_and_loses_no_client);
 promise!(frozen_node_loses_nothing, FAST_PINGS);
 promise!(full_node_lets_in_later, ["--connections", "2"]);

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from centrifuge import CentrifugeError, ClientState, ReplyError
+from centrifuge import CentrifugeError, ClientState, PublishResult, ReplyError, StreamPosition
 
 from stage import Stage, messages, publish
 
@@ -56,6 +56,38 @@ async def killed_node_comes_back(stage: Stage) -> None:
     await room.got([*after, *messages("later", 5)])
 
 
+async def lost_history_has_the_state_loaded_again(stage: Stage) -> None:
+    """An application that keeps its own state is asked for it exactly when the node cannot tell what was missed."""
+    writer, reader = [await stage.connected(name, max_reconnect_delay=1.0) for name in ("writer", "reader")]
+    writing = await writer.join("room")
+    await publish(writing, messages("before", 3))
+    loaded = []
+
+    async def get_state(channel: str) -> StreamPosition:
+        top = await writing.sub.history()
+        loaded.append(channel)
+        return StreamPosition(top.offset, top.epoch)
+
+    room = await reader.join("room", get_state=get_state)
+    assert len(loaded) == 1
+    await publish(writing, ["live"])
+    await room.got(["live"])
+    await reader.sdk.disconnect()
+    await publish(writing, ["missed"])
+    await reader.sdk.connect()
+    await room.got(["live", "missed"])
+    assert len(loaded) == 1, "nothing was lost, so nothing was loaded"
+    subscribed = [len(each.subscribed) for each in (writing, room)]
+    await stage.driver("KILL")
+    await stage.driver("RESTART")
+    for each, times in zip((writing, room), subscribed):
+        await each.is_subscribed(times + 1)
+    assert len(loaded) == 2, "the node forgot, so the state was loaded again"
+    room.publications.clear()
+    await publish(writing, ["after"])
+    await room.got(["after"])
+
+
 async def shutdown_says_so_and_loses_no_client(stage: Stage) -> None:
     clients = [await stage.connected(name, max_reconnect_delay=1.0) for name in "abc"]
     rooms = [await client.join("room") for client in clients]
@@ -93,7 +125,7 @@ async def frozen_node_loses_nothing(stage: Stage) -> None:
         await each.is_subscribed(2)
         assert _flags(each.subscribed[-1]) == (True, True), each.who
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
-    assert all(isinstance(outcome, CentrifugeError) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, (CentrifugeError, PublishResult)) for outcome in outcomes), outcomes
     await publish(writing, ["end"])
     for each in (writing, room):
         await each.ends("end")
@@ -101,6 +133,8 @@ async def frozen_node_loses_nothing(stage: Stage) -> None:
         doubtful = [data for data in each.data[:-1] if data["sender"] == "in flight"]
         assert each.data == [*sent, *doubtful, "end"], f"{each.who}: {each.data}"
         assert doubtful == messages("in flight", len(doubtful)), f"{each.who}: in order, each at most once"
+        lost = [outcome for outcome in outcomes[len(doubtful) :] if isinstance(outcome, PublishResult)]
+        assert not lost, f"{each.who}: what was acknowledged is there"
     assert writing.data == room.data, "both saw the same"
 
 

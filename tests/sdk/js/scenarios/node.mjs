@@ -53,6 +53,36 @@ export async function killed_node_comes_back(stage) {
   await room.got([...after, ...messages('later', 5)]);
 }
 
+/** An application that keeps its own state is asked for it exactly when the node cannot tell what was missed. */
+export async function lost_history_has_the_state_loaded_again(stage) {
+  const [writer, reader] = await Promise.all(['writer', 'reader'].map((name) => stage.connected(name, { maxReconnectDelay: 1_000 })));
+  const writing = await writer.join('room');
+  await publish(writing, messages('before', 3));
+  let loaded = 0;
+  const getState = async () => {
+    loaded += 1;
+    const { offset, epoch } = await writing.sub.history();
+    return { offset, epoch };
+  };
+  const room = await reader.join('room', { getState });
+  assert.equal(loaded, 1);
+  await publish(writing, ['live']);
+  await room.got(['live']);
+  reader.sdk.disconnect();
+  await publish(writing, ['missed']);
+  reader.sdk.connect();
+  await room.got(['live', 'missed']);
+  assert.equal(loaded, 1, 'nothing was lost, so nothing was loaded');
+  const subscribed = [writing, room].map((each) => each.subscribed.length);
+  await stage.driver('KILL');
+  await stage.driver('RESTART');
+  await Promise.all([writing, room].map((each, index) => each.isSubscribed(subscribed[index] + 1)));
+  assert.equal(loaded, 2, 'the node forgot, so the state was loaded again');
+  room.publications.length = 0;
+  await publish(writing, ['after']);
+  await room.got(['after']);
+}
+
 export async function shutdown_says_so_and_loses_no_client(stage) {
   const clients = await Promise.all(['a', 'b', 'c'].map((name) => stage.connected(name, { maxReconnectDelay: 1_000 })));
   const rooms = await Promise.all(clients.map((client) => client.join('room')));
