@@ -54,7 +54,7 @@ unit: ## Unit tests of every crate
 
 .PHONY: workspace
 workspace: sdk-tools page-tools ## All Rust tests: units, and real nodes with SDKs and Chromium
-	$(STEP) "Workspace tests" cargo test --workspace --locked
+	$(STEP) "Workspace tests" cargo test --workspace --locked --no-fail-fast
 
 .PHONY: page-unit
 page-unit: page-tools ## Unit tests of the chat page
