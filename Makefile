@@ -6,8 +6,9 @@ SHELL := bash
 # The steps of a target run in the order in which it names them.
 .NOTPARALLEL:
 
+# Where cargo builds. Tools and SDKs always lie in the checkout's target/, where the tests look for them.
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
-TOOLS := $(TARGET_DIR)/tools
+TOOLS := target/tools
 STEP := @tests/setup/step.sh
 
 # Seconds for each fuzz target.
@@ -53,7 +54,7 @@ unit: ## Unit tests of every crate
 
 .PHONY: workspace
 workspace: sdk-tools page-tools ## All Rust tests: units, and real nodes with SDKs and Chromium
-	$(STEP) "Workspace tests" cargo test --workspace --locked
+	$(STEP) "Workspace tests" cargo test --workspace --locked --no-fail-fast
 
 .PHONY: page-unit
 page-unit: page-tools ## Unit tests of the chat page
@@ -67,7 +68,7 @@ workflow: ## Lint the workflows
 .PHONY: sdk-tools
 sdk-tools: ## Install the SDKs that the tests use
 	$(STEP) "Install SDKs from npm" tests/setup/npm_packages.sh tests/sdk
-	$(STEP) "Install SDKs from PyPI" tests/setup/venv.sh $(TARGET_DIR)/sdk-venv tests/sdk/requirements.txt
+	$(STEP) "Install SDKs from PyPI" tests/setup/venv.sh target/sdk-venv tests/sdk/requirements.txt
 
 .PHONY: page-tools
 page-tools: ## Install what the page's tests use, Chromium too
@@ -92,4 +93,4 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)
 .PHONY: clean
 clean: ## Remove everything that was built or installed into the checkout
 	$(STEP) "Clean" cargo clean
-	$(STEP) "Remove npm packages" rm -rf tests/sdk/node_modules tests/page/node_modules tests/bench/peers/node_modules
+	$(STEP) "Remove tools and packages" rm -rf target tests/sdk/node_modules tests/page/node_modules tests/bench/peers/node_modules
