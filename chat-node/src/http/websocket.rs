@@ -47,7 +47,7 @@ pub async fn upgrade(
             let trusted = &front.shared.config.access.trusted_proxies;
             let client = client_address(peer.address.ip(), request.headers(), trusted);
             tracing::debug!(%client, status = %refusal.status(), "refused a WebSocket handshake");
-            return refusal;
+            return *refusal;
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
@@ -62,7 +62,7 @@ pub async fn upgrade(
 }
 
 /// The value of `Sec-WebSocket-Accept`, or the answer that says what is wrong with the request.
-fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
+fn check(front: &Front, request: &Request) -> Result<HeaderValue, Box<Response>> {
     let headers = request.headers();
     let wants_websocket = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -75,7 +75,9 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
             (header::UPGRADE, "websocket"),
             (header::CONNECTION, "Upgrade"),
         ];
-        return Err((StatusCode::UPGRADE_REQUIRED, headers, text).into_response());
+        return Err((StatusCode::UPGRADE_REQUIRED, headers, text)
+            .into_response()
+            .into());
     }
     if headers
         .get(header::SEC_WEBSOCKET_VERSION)
@@ -83,7 +85,9 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
     {
         let headers = [(header::SEC_WEBSOCKET_VERSION, "13")];
         let text = "expected Sec-WebSocket-Version: 13\n";
-        return Err((StatusCode::UPGRADE_REQUIRED, headers, text).into_response());
+        return Err((StatusCode::UPGRADE_REQUIRED, headers, text)
+            .into_response()
+            .into());
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| {
         STANDARD
@@ -92,7 +96,7 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
     });
     let Some(key) = key else {
         let text = "expected a Sec-WebSocket-Key of 16 bytes in base64\n";
-        return Err((StatusCode::BAD_REQUEST, text).into_response());
+        return Err((StatusCode::BAD_REQUEST, text).into_response().into());
     };
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if let Some(origin) = text(header::ORIGIN)
@@ -104,7 +108,7 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
             .allows(origin, text(header::HOST))
     {
         let text = format!("origin {origin} is not allowed here: add it to --allowed-origins\n");
-        return Err((StatusCode::FORBIDDEN, text).into_response());
+        return Err((StatusCode::FORBIDDEN, text).into_response().into());
     }
     if has_token(
         headers,
@@ -112,7 +116,7 @@ fn check(front: &Front, request: &Request) -> Result<HeaderValue, Response> {
         "centrifuge-protobuf",
     ) {
         let text = "the Protobuf protocol is not available: connect with the JSON protocol\n";
-        return Err((StatusCode::BAD_REQUEST, text).into_response());
+        return Err((StatusCode::BAD_REQUEST, text).into_response().into());
     }
     Ok(accept_value(key))
 }

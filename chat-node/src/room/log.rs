@@ -30,6 +30,7 @@ struct Frame {
 
 /// Emptied buffers, for the next room that gets a message.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "they go in and out of logs as they are")]
 pub struct Spares(Vec<Box<Buffer>>);
 
 impl Spares {

@@ -13,23 +13,19 @@ impl Session {
         if self.state == State::Connected {
             return Ok(Step::Close(CloseReason::bad_request("already connected")));
         }
-        if request.token.decode().is_ok_and(|token| !token.is_empty()) {
+        // What is no text is no token that could be valid either.
+        if !request.token.decode().is_ok_and(|token| token.is_empty()) {
             return Ok(Step::Close(CloseReason::INVALID_TOKEN));
         }
         self.admit(desk)
             .inspect_err(|_| self.state = State::Refused)?;
         self.state = State::Connected;
         desk.shared.metrics.connects.inc();
+        let limits = &desk.shared.config.limits;
         Ok(Step::Reply(Reply::Connect {
             client: self.id,
             // Rounded up: a client that expected pings sooner would give up between two of them.
-            ping_seconds: desk
-                .shared
-                .config
-                .limits
-                .ping_interval
-                .as_millis()
-                .div_ceil(1000) as u64,
+            ping_seconds: limits.ping_interval.as_millis().div_ceil(1000) as u64,
         }))
     }
 

@@ -28,13 +28,10 @@ impl Session {
                 return Err(Refusal::new(ErrorCode::NotAvailable, detail));
             }
         }
-        let since = match &request.since {
-            None => None,
-            Some(since) => Some(Position {
-                offset: since.0.offset.0,
-                epoch: since.0.epoch.decode().unwrap_or("_".into()).into(),
-            }),
-        };
+        let since = request.since.as_ref().map(|since| Position {
+            offset: since.0.offset.0,
+            epoch: since.0.epoch.decode().unwrap_or("_".into()).into(),
+        });
         let query = HistoryQuery {
             since,
             limit: usize::try_from(request.limit).unwrap_or(usize::MAX),

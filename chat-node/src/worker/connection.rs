@@ -21,7 +21,7 @@ pub struct Connection {
     /// When the connection is to be looked at next; entries of the timer wheel for other ticks are stale.
     pub due: Tick,
     /// Commands that have to wait, as text: for the broker's answer, or until the client has read its replies.
-    held: Option<Box<String>>,
+    held: Option<Box<Held>>,
     /// A command of this session is with the broker: those behind it wait.
     pub asking: bool,
     /// A task is reading the socket.
@@ -29,6 +29,10 @@ pub struct Connection {
     pub listed_as_blocked: bool,
     pub life: Life,
 }
+
+/// Boxed where it is kept: idle connections pay one word for it.
+#[derive(Default)]
+struct Held(String);
 
 /// Where a connection is between its handshake and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +76,13 @@ impl Connection {
 
     /// Keeps commands for later, behind those that wait already.
     pub fn hold(&mut self, text: &str) {
-        let held = self.held.get_or_insert_default();
+        let Held(held) = self.held.get_or_insert_default().as_mut();
         held.push('\n');
         held.push_str(text);
     }
 
-    pub fn take_held(&mut self) -> Option<Box<String>> {
-        self.held.take()
+    pub fn take_held(&mut self) -> Option<String> {
+        self.held.take().map(|held| held.0)
     }
 
     pub fn drop_input(&mut self) {
