@@ -18,7 +18,6 @@ class Scale:
     memory_peers: int
     settle_seconds: float
     live_members: int
-    stalled_bytes: int
     publishers: int
     storm: int
     peer_members: int
@@ -39,7 +38,6 @@ FULL = Scale(
     memory_peers=3000,
     settle_seconds=1.5,
     live_members=1000,
-    stalled_bytes=4096,
     publishers=256,
     storm=1000,
     peer_members=1000,
@@ -60,7 +58,6 @@ SMOKE = Scale(
     memory_peers=60,
     settle_seconds=0.1,
     live_members=100,
-    stalled_bytes=16_384,
     publishers=8,
     storm=50,
     peer_members=50,

@@ -152,5 +152,7 @@ def peers_missing():
 
 
 def install_peers():
-    if shutil.which("npm") and not (PEERS / "node_modules").exists():
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=PEERS, check=True, stdout=subprocess.DEVNULL)
+    """Installs them next to their sources unless they are there; false if that fails."""
+    if peers_missing() and shutil.which("npm"):
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=PEERS, stdout=subprocess.DEVNULL)
+    return not peers_missing()

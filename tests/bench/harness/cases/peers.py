@@ -39,7 +39,7 @@ def peers(bench):
 
     for rate in scale.sweep:
         plan = {"pace": {"per-second": rate / scale.peer_members}, "pause_us": 20}
-        reports = interleave(bench, subjects, max(1, scale.peer_rounds * 2 // 3), seconds=scale.warm_seconds, **plan)
+        reports = interleave(bench, subjects, max(1, scale.peer_rounds // 2), seconds=scale.warm_seconds, **plan)
         bench.keep(case, f"{rate:,} deliveries/s", reports)
         for name, slices in reports.items():
             p99_ms = Spread.of([report["latency_us"]["p99"] / 1e3 for report in slices])
