@@ -70,8 +70,8 @@ def _fan_out(bench, case, rooms, size, paces):
     reports = interleave(bench, subjects[:2], 2 * scale.rounds, seconds=max(scale.slice_seconds, 0.1), **plan)
     name = f"{rate:,} deliveries/s"
     bench.keep(case, name, reports)
-    p99_us = {subject: [report["latency_us"]["p99"] for report in slices] for subject, slices in reports.items()}
-    ratio = paired(p99_us[node.name], p99_us[floor.name])
-    bench.found(case, f"p99 delivery ÷ floor, {name}", ratio, **LATENCY, disturbed=reports.disturbed)
-    spread = Spread.of(p99_us[floor.name])
-    bench.found(case, f"p99 delivery of the floor, {name}", spread, unit="µs", disturbed=reports.disturbed)
+    for quantile, bars in (("p50", {}), ("p99", LATENCY)):
+        us = {subject: [report["latency_us"][quantile] for report in slices] for subject, slices in reports.items()}
+        ratio, floor_us = paired(us[node.name], us[floor.name]), Spread.of(us[floor.name])
+        bench.found(case, f"{quantile} delivery ÷ floor, {name}", ratio, **bars, disturbed=reports.disturbed)
+        bench.found(case, f"{quantile} delivery of the floor, {name}", floor_us, unit="µs", disturbed=reports.disturbed)
