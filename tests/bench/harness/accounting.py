@@ -39,8 +39,8 @@ class ForeignCpu:
     """How many cores others used since this was made: all that was busy and is neither `pids` nor this program."""
 
     def __init__(self, pids):
-        helpers = [ksoftirqd(core) for core in range(os.cpu_count() or 1)]
-        self.own = [pid for pid in [*pids, os.getpid(), *helpers] if pid]
+        kernel_threads = [ksoftirqd(core) for core in range(os.cpu_count() or 1)]
+        self.own = [pid for pid in [*pids, os.getpid(), *kernel_threads] if pid]
         self.start = self._sample()
 
     def cores(self):
