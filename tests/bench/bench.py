@@ -141,7 +141,7 @@ def parse_arguments():
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--smoke", action="store_true", help="tiny numbers, no bars: under 20 s")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(ALL), help=f"cases: {','.join(ALL)}")
-    parser.add_argument("--bin-dir", type=Path, default=target / "release", help="where chat-node and natter-bench are")
+    parser.add_argument("--bin-dir", type=lambda path: Path(path).resolve(), default=target / "release", help="where chat-node and natter-bench are")
     parser.add_argument("--out", type=Path, default=target / "bench", help="where results.json and results.md go")
     parser.add_argument("--gate", action="store_true", help="fail when a bar is missed")
     parser.add_argument("--update-docs", action="store_true", help="put the table into docs/performance.md")
