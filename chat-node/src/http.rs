@@ -77,8 +77,6 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, address)) => {
-                // Small frames must not wait for acknowledgements of earlier ones.
-                let _ = stream.set_nodelay(true);
                 let peer = Peer {
                     address,
                     accepted: Instant::now(),

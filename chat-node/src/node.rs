@@ -219,6 +219,10 @@ fn listen(
         // A restarted node takes its port back from connections that linger.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Accepted connections inherit these. Small frames must not wait for acknowledgements of earlier ones.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(KERNEL_BACKLOG_BYTES)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
@@ -230,6 +234,12 @@ fn listen(
         source,
     })
 }
+
+/// Unsent bytes that the kernel holds for a socket before a write blocks: enough to keep the wire busy, little enough
+/// that a stalled client shows soon and costs no more.
+const KERNEL_BACKLOG_BYTES: u32 = 128 * 1024;
+/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Connections that may wait to be accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;

@@ -30,12 +30,6 @@ pub struct Front {
     pub inboxes: Arc<[Inbox]>,
 }
 
-/// Unsent bytes that the kernel holds for a socket before a write blocks: enough to keep the wire busy, little enough
-/// that a stalled client shows soon and costs no more.
-const KERNEL_BACKLOG_BYTES: u32 = 128 * 1024;
-/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-
 pub async fn upgrade(
     State(front): State<Front>,
     Extension(peer): Extension<Peer>,
@@ -143,9 +137,6 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
 async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>, at: Duration) {
     let handed = async {
         let (stream, early) = raw(upgrade.await?)?;
-        let socket = socket2::SockRef::from(&stream);
-        socket.set_tcp_notsent_lowat(KERNEL_BACKLOG_BYTES)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         let idlest = inboxes
             .iter()
             .min_by_key(|inbox| inbox.load().connections.load(Relaxed));
