@@ -97,6 +97,8 @@ struct Room {
     name: usize,
     incarnation: u64,
     opened: usize,
+    /// When it was last used, it was neither open nor had history.
+    was_empty: bool,
     last: u64,
     published: Vec<Publication>,
 }
@@ -135,6 +137,8 @@ struct Model {
     limits: Limits,
     /// In order of use.
     rooms: Vec<Room>,
+    /// The room that the present step uses.
+    used: Option<usize>,
     incarnations: u64,
     evicted: u64,
 }
@@ -147,6 +151,7 @@ impl Model {
 
     /// Brings the room to the end of the order, and expires it.
     fn use_room(&mut self, name: usize, now: Instant) -> &mut Room {
+        self.used = Some(name);
         let known = self.rooms.iter().position(|room| room.name == name);
         let mut room = match known {
             Some(known) => self.rooms.remove(known),
@@ -156,6 +161,7 @@ impl Model {
                     name,
                     incarnation: self.incarnations,
                     opened: 0,
+                    was_empty: false,
                     last: 0,
                     published: Vec::new(),
                 }
@@ -186,16 +192,30 @@ impl Model {
     }
 
     fn evict(&mut self) {
+        // Sweeping and the passing of time use no room.
+        let Some(used) = self
+            .rooms
+            .last_mut()
+            .filter(|room| self.used.take() == Some(room.name))
+        else {
+            return;
+        };
+        used.was_empty = used.opened == 0 && used.kept().count() == 0;
+        let used = (!used.was_empty).then_some(used.name);
+        while self.bytes() > self.limits.max_total_bytes
+            && let Some(empty) = self.rooms.iter().position(|room| room.was_empty)
+        {
+            self.rooms.remove(empty);
+        }
         while self.bytes() > self.limits.max_total_bytes {
-            let in_use = self.rooms.len() - 1;
             let loses = |room: &Room| room.opened == 0 || room.kept().count() > 0;
             let Some(victim) = self.rooms.iter().position(loses) else {
                 return;
             };
-            if victim == in_use && self.rooms[victim].drop_oldest() {
+            if Some(self.rooms[victim].name) == used && self.rooms[victim].drop_oldest() {
                 continue;
             }
-            self.evicted += 1;
+            self.evicted += u64::from(self.rooms[victim].kept().count() > 0);
             if self.rooms[victim].opened > 0 {
                 self.incarnations += 1;
                 self.rooms[victim].incarnation = self.incarnations;
@@ -250,6 +270,7 @@ fn run(limits: Limits, steps: Vec<Step>) {
     let mut model = Model {
         limits,
         rooms: Vec::new(),
+        used: None,
         incarnations: 0,
         evicted: 0,
     };

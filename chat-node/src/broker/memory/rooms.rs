@@ -2,7 +2,8 @@
 //!
 //! access to a room -> expire its history -> do what is asked -> settle the totals -> evict other rooms
 //!
-//! Rooms are evicted in the order of their last access, whole, until the total fits.
+//! Rooms are evicted in the order of their last access, whole, until the total fits: first those that nobody uses and
+//! that have nothing to lose, so that entering many rooms costs no other room its history.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub(super) struct Rooms {
     limits: Limits,
     /// In order of access, for eviction. Every room with history is here.
     recent: LruCache<RoomName, Room>,
+    /// Rooms that are neither open nor have history, in order of access: all they have is their epoch.
+    empty: LruCache<RoomName, Room>,
     /// Open rooms from which eviction took all there is; set apart, or it would meet them again and again.
     bare: HashMap<RoomName, Room>,
     /// Every room with history, by `Room::in_by_age`. One entry for a room, not for a publication.
@@ -37,6 +40,7 @@ impl Rooms {
         Self {
             limits,
             recent: LruCache::unbounded(),
+            empty: LruCache::unbounded(),
             bare: HashMap::new(),
             by_age: BTreeSet::new(),
             epochs: Epochs::new(),
@@ -56,7 +60,8 @@ impl Rooms {
         work: impl FnOnce(&mut Room, &Limits) -> T,
     ) -> T {
         let room = self.recent.get_or_insert_mut_ref(name, || {
-            self.bare.remove(name).unwrap_or_else(|| {
+            let known = self.empty.pop(name).or_else(|| self.bare.remove(name));
+            known.unwrap_or_else(|| {
                 self.usage.rooms += 1;
                 self.usage.bytes += room_bytes(name);
                 Room::new(self.epochs.next())
@@ -72,7 +77,14 @@ impl Rooms {
             room.in_by_age = Some(oldest);
             self.by_age.insert((oldest, name.clone()));
         }
-        self.evict();
+        let is_empty = room.len() == 0 && !room.is_open();
+        if is_empty && let Some((name, mut room)) = self.recent.pop_entry(name) {
+            if let Some(since) = room.in_by_age.take() {
+                self.by_age.remove(&(since, name.clone()));
+            }
+            self.empty.push(name, room);
+        }
+        self.evict(usize::from(!is_empty));
         done
     }
 
@@ -103,9 +115,15 @@ impl Rooms {
         false
     }
 
-    /// Brings the total below its limit, as far as open rooms allow.
-    fn evict(&mut self) {
-        while self.is_over() && self.recent.len() > 1 {
+    /// Brings the total below its limit, as far as open rooms allow. The `spared` rooms that were accessed last lose
+    /// no more than they must.
+    fn evict(&mut self, spared: usize) {
+        while self.is_over()
+            && let Some((name, _)) = self.empty.pop_lru()
+        {
+            self.forget(&name);
+        }
+        while self.is_over() && self.recent.len() > spared {
             self.evict_least_recent();
         }
         // The room that was just accessed is alone: first its oldest publications go, at last the room.
@@ -132,20 +150,26 @@ impl Rooms {
             name = entry.1;
         }
         let before = Weight::of(&room);
-        if !room.is_open() {
-            self.usage.rooms -= 1;
-            self.usage.bytes -= room_bytes(&name);
-            self.usage.replace(before, Weight::default());
+        if room.len() > 0 {
             self.usage.evicted_rooms_total += 1;
+        }
+        if !room.is_open() {
+            self.usage.replace(before, Weight::default());
+            self.forget(&name);
             return;
         }
         // An open room without history has nothing to lose and stays what it is.
         if room.len() > 0 {
             room.restart(self.epochs.next());
             self.usage.replace(before, Weight::of(&room));
-            self.usage.evicted_rooms_total += 1;
         }
         self.bare.insert(name, room);
+    }
+
+    /// Takes a room that is in no list any more, and whose history is accounted for, out of the totals.
+    fn forget(&mut self, name: &RoomName) {
+        self.usage.rooms -= 1;
+        self.usage.bytes -= room_bytes(name);
     }
 
     fn is_over(&self) -> bool {
