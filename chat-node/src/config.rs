@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use load::{Invocation, Probe};
 pub use origins::Origins;

@@ -6,6 +6,7 @@ mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -27,7 +28,8 @@ use crate::worker::Inbox;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
-    pub accepted: Instant,
+    /// When the connection was accepted; for a request after the first on it, when that came.
+    pub since: Instant,
 }
 
 /// Bounds on request heads.
@@ -79,7 +81,7 @@ pub async fn serve(
             Ok((stream, address)) => {
                 let peer = Peer {
                     address,
-                    accepted: Instant::now(),
+                    since: Instant::now(),
                 };
                 tokio::spawn(connection(stream, peer, router.clone(), heads));
             }
@@ -95,8 +97,14 @@ pub async fn serve(
 }
 
 async fn connection(stream: TcpStream, peer: Peer, router: Router, heads: Heads) {
+    let served_before = AtomicBool::new(false);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        let since = if served_before.swap(true, Relaxed) {
+            Instant::now()
+        } else {
+            peer.since
+        };
+        request.extensions_mut().insert(Peer { since, ..peer });
         router.clone().call(request)
     });
     let served = hyper::server::conn::http1::Builder::new()

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::broker::memory::{self, Memory};
-use crate::config::Config;
+use crate::config::{Config, Listening};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::rate::{Rate, RoomRates};
@@ -94,12 +94,15 @@ impl Node {
     /// Opens the ports and starts the workers. Nothing is accepted before `run`.
     pub fn start(config: Config) -> Result<Self, Error> {
         raise_file_descriptors(config.limits.connections)?;
-        let clients = listen(config.listening.listen, "clients", "--listen")?;
-        let admin = listen(
-            config.listening.admin_listen,
-            "the admin port",
-            "--admin-listen",
-        )?;
+        let Listening {
+            listen,
+            admin_listen,
+            ..
+        } = config.listening;
+        // Longer than a member may lag, which is dealt with more kindly.
+        let patience = UNACKNOWLEDGED.max(config.limits.backlog_age * 2);
+        let clients = open(listen, patience, "clients", "--listen")?;
+        let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
         let registry = Arc::new(Registry::default());
         let memory = Arc::new(Memory::new(
             memory::Limits {
@@ -154,20 +157,12 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let shared = &self.shared;
         let front = http::clients(shared.clone(), self.inboxes.clone());
-        let timeout = &shared.config.limits;
-        tokio::spawn(http::serve(
-            clients,
-            front,
-            http::Heads::of(timeout),
-            stopped.clone(),
-        ));
-        let admin_front = http::admin::router(shared.clone(), self.inboxes.clone());
-        tokio::spawn(http::serve(
-            admin,
-            admin_front,
-            http::Heads::of(timeout),
-            stopped,
-        ));
+        let heads = http::Heads::of(&shared.config.limits);
+        tokio::spawn(http::serve(clients, front, heads, stopped));
+        let front = http::admin::router(shared.clone(), self.inboxes.clone());
+        // Whoever watches a drain asks the admin port: it stays open to the end.
+        let (_never, until_the_end) = watch::channel(false);
+        tokio::spawn(http::serve(admin, front, heads, until_the_end));
         let sweeper = tokio::spawn(sweep(self.memory, shared.clone()));
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
@@ -208,12 +203,14 @@ async fn sweep(memory: Arc<Memory>, shared: Arc<Shared>) {
     }
 }
 
-fn listen(
+/// Opens a port. A connection whose client takes nothing for `patience` is given up by the kernel.
+fn open(
     address: SocketAddr,
+    patience: Duration,
     what: &'static str,
     flag: &'static str,
 ) -> Result<TcpListener, Error> {
-    let open = || {
+    let listener = || {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         // A restarted node takes its port back from connections that linger.
@@ -222,12 +219,12 @@ fn listen(
         // Accepted connections inherit these. Small frames must not wait for acknowledgements of earlier ones.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_notsent_lowat(KERNEL_BACKLOG_BYTES)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        socket.set_tcp_user_timeout(Some(patience))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    open().map_err(|source| Error::Listen {
+    listener().map_err(|source| Error::Listen {
         what,
         flag,
         address,
@@ -238,7 +235,7 @@ fn listen(
 /// Unsent bytes that the kernel holds for a socket before a write blocks: enough to keep the wire busy, little enough
 /// that a stalled client shows soon and costs no more.
 const KERNEL_BACKLOG_BYTES: u32 = 128 * 1024;
-/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
+/// How long sent bytes may stay unacknowledged, or unread, before the kernel gives the connection up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Connections that may wait to be accepted: after a restart all clients come at once.

@@ -42,6 +42,23 @@ pub struct Room {
     pub log: RoomLog,
     /// Whether the pump has been asked to visit the room.
     pub queued: bool,
+    /// The visit that the pump is in the middle of, while other rooms have their turn.
+    pub pass: Option<Pass>,
+    /// Up to here the log has been visited, whether or not every member could take it.
+    pub visited: u64,
+}
+
+/// One visit of the pump to a room: every member once, in slices.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// The member to go on with.
+    pub next: usize,
+    /// The log's head when the visit began: frames after it may not have reached everybody.
+    pub head: u64,
+    /// Some member has not got everything: the log must be kept.
+    pub behind: bool,
+    /// Somebody may have been passed over, or counted as behind and is not any more: visit all once more.
+    pub again: bool,
 }
 
 impl Room {
@@ -51,6 +68,8 @@ impl Room {
             members: Vec::new(),
             log: RoomLog::default(),
             queued: false,
+            pass: None,
+            visited: 0,
         }
     }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::broker::{self, Answer, HistoryPage, Joined, Position};
-use crate::config::RoomClass;
+use crate::config::{COMMAND_OVERHEAD_BYTES, RoomClass};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::node::Shared;
 use crate::protocol::command::Text;
@@ -106,6 +106,10 @@ impl Session {
         }
     }
 
+    pub fn is_fresh(&self) -> bool {
+        self.state == State::Fresh
+    }
+
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
     }
@@ -130,6 +134,9 @@ impl Session {
             return Step::Close(CloseReason::bad_request("a command needs an id above 0"));
         }
         if let Err(refusal) = check_size(&command, desk) {
+            if self.state == State::Fresh {
+                self.state = State::Refused;
+            }
             return refuse(refusal);
         }
         let step = match command.request {
@@ -171,9 +178,6 @@ impl Session {
         self.state = State::Refused;
     }
 }
-
-/// What a command may have beyond its message: names, tokens, keys.
-const COMMAND_OVERHEAD_BYTES: usize = 16 * 1024;
 
 /// A published message has a limit of its own: whitespace and escapes that are not kept do not count.
 fn check_size(command: &Command<'_>, desk: &Desk<'_>) -> Refused<()> {

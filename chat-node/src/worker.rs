@@ -6,6 +6,7 @@
 mod connection;
 mod deadlines;
 mod input;
+mod missed;
 mod pump;
 mod read;
 pub mod timer_wheel;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotmap::SlotMap;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use crate::node::Shared;
@@ -40,7 +41,7 @@ pub enum Event {
     Accepted {
         stream: std::net::TcpStream,
         early: Bytes,
-        /// When the TCP connection was accepted, by the node's clock.
+        /// Since when the client has had time to connect, by the node's clock.
         at: Duration,
     },
     Delivery(Arc<Delivery>),
@@ -64,6 +65,7 @@ pub struct Inbox {
 /// What a worker lets others see of it.
 #[derive(Default)]
 pub struct Load {
+    /// Connections that the worker has or is about to get.
     pub connections: AtomicUsize,
     /// Milliseconds since the node's start when the worker's timer last ran.
     pub alive_at_millis: AtomicU64,
@@ -109,6 +111,7 @@ async fn run(
     mut events: mpsc::UnboundedReceiver<Event>,
 ) {
     let worker = Worker::new(index, shared, load);
+    let wake = worker.borrow().wake.clone();
     spawn_local(tick(worker.clone()));
     let mut arrived = Vec::with_capacity(EVENTS_PER_TURN);
     loop {
@@ -120,8 +123,13 @@ async fn run(
             {
                 arrived.push(event);
             }
-        } else if events.recv_many(&mut arrived, EVENTS_PER_TURN).await == 0 {
-            return;
+        } else {
+            tokio::select! {
+                received = events.recv_many(&mut arrived, EVENTS_PER_TURN) => if received == 0 {
+                    return;
+                },
+                () = wake.notified() => {}
+            }
         }
         for event in arrived.drain(..) {
             if matches!(event, Event::Stop) {
@@ -157,6 +165,8 @@ pub struct Worker {
     replies: Vec<u8>,
     members_shown: usize,
     draining: bool,
+    /// Wakes the run loop when something else than an event made work for the pump.
+    wake: Rc<Notify>,
 }
 
 impl Worker {
@@ -175,6 +185,7 @@ impl Worker {
                 replies: Vec::new(),
                 members_shown: 0,
                 draining: false,
+                wake: Rc::default(),
                 shared,
             })
         })
@@ -200,11 +211,11 @@ impl Worker {
             Ok(stream) => Rc::new(stream),
             Err(error) => {
                 tracing::warn!(%error, "failed to register a connection");
+                self.load.connections.fetch_sub(1, Relaxed);
                 return;
             }
         };
         let key = self.connections.insert(Connection::new(stream.clone()));
-        self.load.connections.fetch_add(1, Relaxed);
         self.shared.metrics.connections.inc();
         self.schedule(key, at + self.shared.config.limits.handshake_timeout);
         if self.draining {
@@ -339,6 +350,14 @@ impl Worker {
     fn schedule(&mut self, key: ConnectionKey, at: Duration) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.due = self.timers.schedule(key, at);
+        }
+    }
+
+    /// Ends what a task of this worker did beside the run loop: forgets who is gone, and has the pump do what is to do.
+    fn settle_down(&mut self) {
+        self.remove_gone();
+        if self.rooms.want_visits() {
+            self.wake.notify_one();
         }
     }
 

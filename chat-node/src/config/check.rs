@@ -3,7 +3,7 @@
 use super::{Config, ConfigError};
 
 /// What a command may have besides its message.
-const COMMAND_OVERHEAD_BYTES: usize = 16 * 1024;
+pub const COMMAND_OVERHEAD_BYTES: usize = 16 * 1024;
 
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     let (limits, history) = (&config.limits, &config.history);

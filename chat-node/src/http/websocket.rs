@@ -45,7 +45,7 @@ pub async fn upgrade(
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let accepted = front.shared.time_of(peer.accepted);
+    let accepted = front.shared.time_of(peer.since);
     tokio::spawn(hand_over(upgrade, front.inboxes, accepted));
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),
@@ -137,15 +137,13 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
 async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>, at: Duration) {
     let handed = async {
         let (stream, early) = raw(upgrade.await?)?;
+        let stream = stream.into_std()?;
         let idlest = inboxes
             .iter()
             .min_by_key(|inbox| inbox.load().connections.load(Relaxed));
         let inbox = idlest.expect("a node has at least one worker");
-        inbox.send(Event::Accepted {
-            stream: stream.into_std()?,
-            early,
-            at,
-        });
+        inbox.load().connections.fetch_add(1, Relaxed);
+        inbox.send(Event::Accepted { stream, early, at });
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     };
     if let Err(error) = handed.await {

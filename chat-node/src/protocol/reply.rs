@@ -37,27 +37,25 @@ pub struct Subscribed {
     pub publications: Vec<Arc<Publication>>,
 }
 
-impl Reply {
-    /// Takes off the recovered publications that lie beyond `max_bytes`, to be sent as pushes after the reply.
-    pub fn split_off(&mut self, max_bytes: usize) -> Option<(RoomName, Vec<Arc<Publication>>)> {
-        let Self::Subscribe(subscribed) = self else {
-            return None;
-        };
+impl Subscribed {
+    /// Takes off the publications that lie beyond `max_bytes`, to be sent as pushes after the reply.
+    pub fn split_off(&mut self, max_bytes: usize) -> Vec<Arc<Publication>> {
         let mut bytes = 0;
-        let fitting = subscribed.publications.iter().position(|publication| {
+        let fitting = self.publications.iter().position(|publication| {
             bytes += publication.wire_bytes();
             bytes > max_bytes
-        })?;
-        let rest = subscribed.publications.split_off(fitting);
+        });
+        let rest = fitting.map_or(Vec::new(), |fitting| self.publications.split_off(fitting));
         // A client's position is the reply's, then that of each push: it must not run ahead of the pushes.
-        if let Some(last) = subscribed.publications.last() {
-            subscribed.position.offset = last.offset;
-        } else if let Some(first) = rest.first() {
-            subscribed.position.offset = first.offset - 1;
+        if let Some(next) = rest.first() {
+            let last = self.publications.last();
+            self.position.offset = last.map_or(next.offset - 1, |last| last.offset);
         }
-        Some((subscribed.room.clone(), rest))
+        rest
     }
+}
 
+impl Reply {
     /// Appends the reply to command `id` as one JSON object.
     pub fn write(&self, out: &mut Vec<u8>, id: u32) {
         out.extend_from_slice(br#"{"id":"#);

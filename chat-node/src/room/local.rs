@@ -11,7 +11,7 @@ use crate::socket::ConnectionKey;
 
 use super::delivery::Delivery;
 use super::log::Spares;
-use super::{Member, Room, RoomKey};
+use super::{Member, Pass, Room, RoomKey};
 
 #[derive(Default)]
 pub struct LocalRooms {
@@ -19,8 +19,6 @@ pub struct LocalRooms {
     rooms: SlotMap<RoomKey, Room>,
     joined: SecondaryMap<ConnectionKey, Vec<Place>>,
     queue: VecDeque<RoomKey>,
-    /// The room that the pump is in the middle of, and the member it goes on with.
-    pass: Option<Pass>,
     members: usize,
     pub spares: Spares,
 }
@@ -30,19 +28,6 @@ pub struct LocalRooms {
 pub struct Place {
     pub room: RoomKey,
     pub index: u32,
-}
-
-/// One visit of the pump to a room: every member once, in slices.
-#[derive(Clone, Copy, Debug)]
-pub struct Pass {
-    pub room: RoomKey,
-    pub next: usize,
-    /// The log's head when the visit began: frames after it may not have reached everybody.
-    pub head: u64,
-    /// Some member has not got everything: the log must be kept.
-    pub behind: bool,
-    /// Somebody may have been passed over, or counted as behind and is not any more: visit all once more.
-    pub again: bool,
 }
 
 impl LocalRooms {
@@ -173,10 +158,10 @@ impl LocalRooms {
 
     /// Has the pump visit every member of the room once more, also those it has just visited.
     pub fn visit_again(&mut self, key: RoomKey) {
-        match &mut self.pass {
-            Some(pass) if pass.room == key => pass.again = true,
-            _ => self.visit(key),
+        if let Some(pass) = self.rooms.get_mut(key).and_then(|room| room.pass.as_mut()) {
+            pass.again = true;
         }
+        self.visit(key);
     }
 
     /// Has the pump visit the room, unless it will anyway.
@@ -189,62 +174,63 @@ impl LocalRooms {
         }
     }
 
+    /// Whether the pump has something to do.
+    pub fn want_visits(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     pub fn get_mut(&mut self, key: RoomKey) -> Option<&mut Room> {
         self.rooms.get_mut(key)
     }
 
-    /// The visit under way, or the next one.
-    pub fn pass(&mut self) -> Option<Pass> {
-        if self.pass.is_none() {
-            while let Some(key) = self.queue.pop_front() {
-                if let Some(room) = self.rooms.get(key) {
-                    self.pass = Some(Pass {
-                        room: key,
-                        next: 0,
-                        head: room.log.head(),
-                        behind: false,
-                        again: false,
-                    });
-                    break;
-                }
+    /// The next room to visit, from where its last visit stopped.
+    pub fn next_visit(&mut self) -> Option<(RoomKey, Pass)> {
+        while let Some(key) = self.queue.pop_front() {
+            if let Some(room) = self.rooms.get_mut(key) {
+                room.queued = false;
+                let begun = Pass {
+                    next: 0,
+                    head: room.log.head(),
+                    behind: false,
+                    again: false,
+                };
+                return Some((key, room.pass.take().unwrap_or(begun)));
             }
         }
-        self.pass
+        None
     }
 
-    /// Remembers where the visit stopped.
-    pub fn pause(&mut self, pass: Pass) {
-        if let Some(current) = &mut self.pass {
-            *current = Pass {
-                again: current.again || pass.again,
-                ..pass
-            };
+    /// Puts a visit off until the other rooms that wait have had their turn.
+    pub fn pause(&mut self, key: RoomKey, pass: Pass) {
+        if let Some(room) = self.rooms.get_mut(key) {
+            room.pass = Some(pass);
+            self.visit(key);
         }
     }
 
-    /// Ends the visit and drops what everybody has now. Returns when the oldest dropped frame was appended.
-    pub fn finish(&mut self, pass: Pass) -> Option<Instant> {
-        let again = self.pass.take().is_some_and(|current| current.again);
-        let room = self.rooms.get_mut(pass.room)?;
-        room.queued = false;
-        if again {
-            self.visit(pass.room);
+    /// Ends a visit and drops what everybody has now. Returns when the oldest frame was appended that this visit was
+    /// the first to bring.
+    pub fn finish(&mut self, key: RoomKey, pass: Pass) -> Option<Instant> {
+        let room = self.rooms.get_mut(key)?;
+        if pass.again {
+            self.visit(key);
             return None;
         }
+        let oldest = if room.visited < pass.head {
+            room.log.appended(room.visited)
+        } else {
+            None
+        };
+        room.visited = pass.head;
         let grown = room.log.head() != pass.head;
         // Everyone was visited after the visit began, so everyone who is not behind has what was there then.
-        let oldest = if pass.behind {
-            None
-        } else {
-            room.log.appended(0)
-        };
         match (pass.behind, grown) {
             (false, false) => room.log.clear(&mut self.spares),
             (false, true) => room.log.trim(pass.head),
             (true, _) => {}
         }
         if grown {
-            self.visit(pass.room);
+            self.visit(key);
         }
         oldest
     }

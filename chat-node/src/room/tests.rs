@@ -240,8 +240,8 @@ impl Bench {
     /// The pump's loop, with fake sockets.
     fn pump(&mut self, writes: usize) -> bool {
         let mut left = writes;
-        while let Some(mut pass) = self.rooms.pass() {
-            if let Some(room) = self.rooms.get_mut(pass.room) {
+        while let Some((key, mut pass)) = self.rooms.next_visit() {
+            if let Some(room) = self.rooms.get_mut(key) {
                 while left > 0 && pass.next < room.members.len() {
                     let index = pass.next;
                     pass.next += 1;
@@ -259,10 +259,10 @@ impl Bench {
                 }
             }
             if left == 0 {
-                self.rooms.pause(pass);
+                self.rooms.pause(key, pass);
                 return true;
             }
-            self.rooms.finish(pass);
+            self.rooms.finish(key, pass);
         }
         false
     }

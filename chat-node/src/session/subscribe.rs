@@ -101,7 +101,6 @@ pub(super) fn settle(
         leave(room, desk);
         return Err(Refusal::new(ErrorCode::UnrecoverablePosition, ""));
     }
-    desk.rooms.start(desk.connection, room, position.offset);
     Ok(Reply::Subscribe(Subscribed {
         room: name,
         recoverable,

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use crate::session::Session;
 use crate::socket::Socket;
 
+use super::missed::Missed;
 use super::timer_wheel::Tick;
 
 /// How long a closing connection may take to read what was sent to it before.
@@ -22,6 +23,8 @@ pub struct Connection {
     pub due: Tick,
     /// Commands that have to wait, as text: for the broker's answer, or until the client has read its replies.
     held: Option<Box<Held>>,
+    /// What a subscribe recovered beyond its reply.
+    pub missed: Option<Box<Missed>>,
     /// A command of this session is with the broker: those behind it wait.
     pub asking: bool,
     /// A task is reading the socket.
@@ -57,6 +60,7 @@ impl Connection {
             session: Session::new(),
             due: 0,
             held: None,
+            missed: None,
             asking: false,
             reading: false,
             listed_as_blocked: false,
@@ -66,7 +70,7 @@ impl Connection {
 
     /// Whether commands have to wait.
     pub fn must_wait(&self) -> bool {
-        self.asking || self.socket.queued() > REPLY_BACKLOG_BYTES
+        self.asking || self.missed.is_some() || self.socket.queued() > REPLY_BACKLOG_BYTES
     }
 
     /// Whether nothing should be read: earlier input is still waiting, or would have to.
@@ -87,6 +91,7 @@ impl Connection {
 
     pub fn drop_input(&mut self) {
         self.held = None;
+        self.missed = None;
     }
 
     /// The client answered a ping.

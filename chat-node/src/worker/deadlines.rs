@@ -31,7 +31,7 @@ impl Worker {
             }
         }
         self.close_those_behind();
-        self.remove_gone();
+        self.settle_down();
         self.show_members();
     }
 

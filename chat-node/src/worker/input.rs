@@ -7,13 +7,12 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 
 use crate::frame::{self, Incoming};
 use crate::protocol::command::Commands;
 use crate::protocol::reply::Reply;
 use crate::protocol::{CloseReason, Request};
-use crate::room::delivery::push_frame;
 use crate::session::{Ask, Settled, Step};
 use crate::socket::ConnectionKey;
 
@@ -21,6 +20,8 @@ use super::Worker;
 use super::connection::Life;
 use super::timer_wheel::{TICK, tick_of};
 
+/// Commands of a connection before others get their turn: a frame may hold a hundred thousand.
+const COMMANDS_PER_TURN: usize = 1000;
 /// Replies are sent when they have grown to this: one frame must stay below what every SDK takes (1 MiB).
 const REPLY_FRAME_BYTES: usize = 256 * 1024;
 
@@ -85,20 +86,24 @@ impl Worker {
             );
             return;
         }
-        loop {
+        for handled in 0.. {
             if self.replies.len() > REPLY_FRAME_BYTES {
                 self.send_replies(key);
             }
             let Some((connection, mut desk)) = self.desk(key) else {
                 break;
             };
-            if connection.is_closing() {
+            if connection.is_closing() || connection.session.is_refused() {
                 break;
             }
-            if connection.must_wait() {
+            let tired = handled == COMMANDS_PER_TURN;
+            if connection.must_wait() || tired {
                 let rest = commands.rest().trim_ascii();
                 if !rest.is_empty() {
                     connection.hold(rest);
+                }
+                if tired {
+                    self.resume_later(key);
                 }
                 break;
             }
@@ -116,9 +121,9 @@ impl Worker {
             }
             let (id, method) = (command.id, command.request.method());
             desk.shared.metrics.command(method);
-            let was_connected = connection.session.is_connected();
+            let was_fresh = connection.session.is_fresh();
             let step = connection.session.handle(command, &mut desk);
-            if !was_connected {
+            if was_fresh && !connection.session.is_fresh() {
                 self.after_connect(key);
             }
             match step {
@@ -143,6 +148,18 @@ impl Worker {
             self.run(key, &held);
         }
         self.start_reading(key);
+    }
+
+    /// Handles what was held after the other connections have had their turn.
+    fn resume_later(&mut self, key: ConnectionKey) {
+        if let Some(worker) = self.me.upgrade() {
+            spawn_local(async move {
+                yield_now().await;
+                let mut worker = worker.borrow_mut();
+                worker.resume_input(key);
+                worker.settle_down();
+            });
+        }
     }
 
     /// The connect command has been answered one way or the other: the next deadline is another.
@@ -186,7 +203,7 @@ impl Worker {
             worker.settle(key, id, settled);
             worker.send_replies(key);
             worker.resume_input(key);
-            worker.remove_gone();
+            worker.settle_down();
         });
     }
 
@@ -205,18 +222,21 @@ impl Worker {
         if let Reply::Refused(refusal) = &reply {
             self.shared.metrics.refused(refusal.code.code());
         }
-        let rest = reply.split_off(REPLY_FRAME_BYTES);
+        let missed = self.missed(&mut reply);
         if !self.replies.is_empty() {
             self.replies.push(b'\n');
         }
         reply.write(&mut self.replies, id);
-        if let Some((room, publications)) = rest {
-            // What does not fit into the reply follows it as pushes, before anything live.
+        let (Some(missed), Some(connection)) = (missed, self.connections.get_mut(key)) else {
+            return;
+        };
+        let fits = missed.is_empty();
+        connection.missed = Some(Box::new(missed));
+        if !fits {
             self.send_replies(key);
-            for publication in publications {
-                self.send(key, &push_frame(&room, &publication));
-            }
         }
+        // Nothing of the feed overtakes a reply that is not sent yet: the pump runs later.
+        self.send_missed(key);
     }
 
     fn send_replies(&mut self, key: ConnectionKey) {

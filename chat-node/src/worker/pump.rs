@@ -1,8 +1,7 @@
 //! The pump: writes every member what its room's log holds for it, as late as possible, so that a backlog turns
 //! into bigger writes instead of more of them.
 
-use crate::room::local::Pass;
-use crate::room::{Member, Room, RoomKey};
+use crate::room::{Member, Pass, Room, RoomKey};
 use crate::socket::{ConnectionKey, Socket, Written};
 
 use super::Worker;
@@ -19,24 +18,25 @@ impl Worker {
     /// Makes at most `writes` writes. True if there is more to do.
     pub(super) fn pump(&mut self, writes: usize) -> bool {
         let mut left = writes;
-        while let Some(mut pass) = self.rooms.pass() {
-            self.visit(&mut pass, &mut left);
+        while left > 0
+            && let Some((key, mut pass)) = self.rooms.next_visit()
+        {
+            self.visit(key, &mut pass, &mut left);
             if left == 0 {
-                self.rooms.pause(pass);
-                self.remove_gone();
-                return true;
+                self.rooms.pause(key, pass);
+            } else {
+                self.finish(key, pass);
             }
-            self.finish(pass);
         }
         self.remove_gone();
-        false
+        self.rooms.want_visits()
     }
 
     /// Goes on with the room's members until all were visited or no write is left.
-    fn visit(&mut self, pass: &mut Pass, left: &mut usize) {
+    fn visit(&mut self, key: RoomKey, pass: &mut Pass, left: &mut usize) {
         let mut just_blocked = Vec::new();
         let mut wrote = Wrote::default();
-        let Some(room) = self.rooms.get_mut(pass.room) else {
+        let Some(room) = self.rooms.get_mut(key) else {
             return;
         };
         while *left > 0 && pass.next < room.members.len() {
@@ -62,28 +62,33 @@ impl Worker {
         }
     }
 
-    fn finish(&mut self, pass: Pass) {
-        if let Some(oldest) = self.rooms.finish(pass) {
+    fn finish(&mut self, key: RoomKey, pass: Pass) {
+        if let Some(oldest) = self.rooms.finish(key, pass) {
             self.shared.metrics.fanned_out(oldest.elapsed());
         }
-        self.bound_backlog(pass.room);
+        self.bound_backlog(key);
     }
 
-    /// Closes the members that are further behind than the limit, and drops what everybody else has.
+    /// Closes the members that are further behind than the limit and cannot take more, and drops what everybody else has.
     fn bound_backlog(&mut self, key: RoomKey) {
-        let most = self.shared.config.limits.backlog_bytes;
+        let most = self.shared.config.limits.backlog_bytes as u64;
         let Some(room) = self.rooms.get_mut(key) else {
             return;
         };
-        if !room.log.check_due(most) {
+        if !room.log.check_due(most as usize) {
             return;
         }
         let head = room.log.head();
-        let behind = |member: &&Member| head - member.cursor > most as u64;
+        // Whoever could take more gets it at the next visit.
+        let stuck = |member: &&Member| {
+            let socket = self.connections.get(member.connection);
+            member.after == Member::JOINING || socket.is_some_and(|c| c.socket.is_blocked())
+        };
         let slow: Vec<_> = room
             .members
             .iter()
-            .filter(behind)
+            .filter(|member| head - member.cursor > most)
+            .filter(stuck)
             .map(|member| member.connection)
             .collect();
         for connection in slow {
@@ -98,6 +103,7 @@ impl Worker {
     /// Gives a connection's socket everything that its rooms hold for it, taken by the kernel or not: the last thing
     /// before a planned close.
     pub(super) fn queue_waiting(&mut self, key: ConnectionKey) {
+        self.queue_missed(key);
         let mut wrote = Wrote::default();
         let mut blocked = false;
         for place in self.rooms.places(key).to_vec() {
@@ -134,7 +140,7 @@ impl Worker {
                 continue;
             };
             let index = place.index as usize;
-            if room.waiting_for(index).is_empty() {
+            if room.waiting_for(index).is_empty() || connection.socket.is_blocked() {
                 continue;
             }
             outcome = write_waiting(room, index, &mut connection.socket, &mut wrote);

@@ -78,7 +78,7 @@ impl Worker {
             }
         };
         self.read_buffer = buffer;
-        self.remove_gone();
+        self.settle_down();
         next
     }
 
@@ -98,10 +98,11 @@ impl Worker {
         if connection.is_closing() {
             self.finish_if_flushed(key);
         } else {
+            self.send_missed(key);
             self.catch_up(key);
             self.resume_input(key);
         }
-        self.remove_gone();
+        self.settle_down();
         true
     }
 }

@@ -1,0 +1,94 @@
+//! What a member missed and did not fit into the reply to its subscribe: sent after it, before anything live.
+//!
+//! Only what the socket takes is encoded, so a client that resumes and does not read costs little. The member enters
+//! the live feed when all is sent; until then the room's log waits for it.
+
+use std::sync::Arc;
+
+use crate::broker::Publication;
+use crate::ids::RoomName;
+use crate::protocol::reply::Reply;
+use crate::room::delivery::push_frame;
+use crate::socket::ConnectionKey;
+
+use super::Worker;
+
+/// Bytes of a reply's publications, and of pushes that are encoded at a time. One frame must stay below what every
+/// SDK takes (1 MiB).
+pub(super) const FRAME_BYTES: usize = 256 * 1024;
+
+pub(super) struct Missed {
+    room: RoomName,
+    /// The feed goes on after this offset.
+    upto: u64,
+    publications: std::vec::IntoIter<Arc<Publication>>,
+}
+
+impl Worker {
+    /// Takes off a subscribe's reply what does not fit. `None` for any other reply.
+    pub(super) fn missed(&self, reply: &mut Reply) -> Option<Missed> {
+        let Reply::Subscribe(subscribed) = reply else {
+            return None;
+        };
+        let (room, upto) = (subscribed.room.clone(), subscribed.position.offset);
+        Some(Missed {
+            room,
+            upto,
+            publications: subscribed.split_off(FRAME_BYTES).into_iter(),
+        })
+    }
+
+    /// Sends on until the socket is blocked; when all is sent, the member enters the feed.
+    pub(super) fn send_missed(&mut self, key: ConnectionKey) {
+        while let Some(connection) = self.connections.get_mut(key) {
+            let Some(missed) = &mut connection.missed else {
+                return;
+            };
+            if !missed.is_empty() && connection.socket.is_blocked() {
+                return;
+            }
+            let frames = missed.encode(FRAME_BYTES);
+            if frames.is_empty() {
+                self.enter_feed(key);
+                return;
+            }
+            self.send(key, &frames);
+        }
+    }
+
+    /// Gives the socket everything at once, as the connection is about to be closed.
+    pub(super) fn queue_missed(&mut self, key: ConnectionKey) {
+        let connection = self.connections.get_mut(key);
+        if let Some(missed) = connection.and_then(|connection| connection.missed.as_mut()) {
+            let frames = missed.encode(usize::MAX);
+            self.send(key, &frames);
+            self.enter_feed(key);
+        }
+    }
+
+    fn enter_feed(&mut self, key: ConnectionKey) {
+        let connection = self.connections.get_mut(key);
+        if let Some(missed) = connection.and_then(|connection| connection.missed.take())
+            && let Some(room) = self.rooms.find(key, missed.room.as_str())
+        {
+            self.rooms.start(key, room, missed.upto);
+        }
+    }
+}
+
+impl Missed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.publications.as_slice().is_empty()
+    }
+
+    /// The next pushes as frames, up to `bytes` and one more; empty when none are left.
+    fn encode(&mut self, bytes: usize) -> Vec<u8> {
+        let mut frames = Vec::new();
+        while frames.len() < bytes
+            && let Some(publication) = self.publications.next()
+        {
+            frames.extend_from_slice(&push_frame(&self.room, &publication));
+        }
+        frames
+    }
+}
