@@ -32,6 +32,23 @@ pub struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        broker: Arc<dyn Broker>,
+        registry: Arc<Registry>,
+    ) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            metrics: Metrics::new(config.limits.connections)?,
+            broker,
+            registry,
+            room_rates: RoomRates::default(),
+            sessions: AtomicUsize::new(0),
+            connects: Mutex::default(),
+            started: Instant::now(),
+            config,
+        })
+    }
+
     /// Time since the node's start: the clock of deadlines and rates.
     pub fn now(&self) -> Duration {
         self.started.elapsed()
@@ -113,16 +130,7 @@ impl Node {
             },
             registry.clone(),
         ));
-        let shared = Arc::new(Shared {
-            metrics: Metrics::new(config.limits.connections)?,
-            broker: memory.clone(),
-            registry: registry.clone(),
-            room_rates: RoomRates::default(),
-            sessions: AtomicUsize::new(0),
-            connects: Mutex::default(),
-            started: Instant::now(),
-            config,
-        });
+        let shared = Arc::new(Shared::new(config, memory.clone(), registry.clone())?);
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =

@@ -370,3 +370,6 @@ impl Worker {
 
 /// The code under which connections that ended without a close frame are counted, as WebSocket APIs report it.
 const NO_CLOSE_FRAME: u16 = 1006;
+
+#[cfg(test)]
+mod tests;
