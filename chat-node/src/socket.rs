@@ -2,7 +2,7 @@
 //!
 //! Only the worker that owns the connection writes, so replies and deliveries never interleave within a frame.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -90,6 +90,15 @@ impl Socket {
     /// Writes as much as the kernel takes, for an unblocked socket. The caller keeps the rest or calls `block`.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self.io.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            result => result,
+        }
+    }
+
+    /// Like `write` for two pieces in one call; returns how much of both together the kernel took.
+    pub fn write_both(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let pieces = [IoSlice::new(first), IoSlice::new(second)];
+        match self.io.try_write_vectored(&pieces) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             result => result,
         }

@@ -115,7 +115,7 @@ async fn run(
     spawn_local(tick(worker.clone()));
     let mut arrived = Vec::with_capacity(EVENTS_PER_TURN);
     loop {
-        let busy = worker.borrow_mut().pump(WRITES_PER_TURN);
+        let busy = worker.borrow_mut().turn();
         if busy {
             yield_now().await;
             while arrived.len() < EVENTS_PER_TURN
@@ -163,6 +163,8 @@ pub struct Worker {
     gone: Vec<ConnectionKey>,
     read_buffer: Box<[u8]>,
     replies: Vec<u8>,
+    /// Connections that may have replies to leave with their next write.
+    owing: Vec<ConnectionKey>,
     members_shown: usize,
     draining: bool,
     /// Wakes the run loop when something else than an event made work for the pump.
@@ -183,12 +185,20 @@ impl Worker {
                 gone: Vec::new(),
                 read_buffer: vec![0; READ_BUFFER_BYTES].into(),
                 replies: Vec::new(),
+                owing: Vec::new(),
                 members_shown: 0,
                 draining: false,
                 wake: Rc::default(),
                 shared,
             })
         })
+    }
+
+    /// One turn of the pump and the replies that it did not take along. True if the pump has more to do.
+    fn turn(&mut self) -> bool {
+        let busy = self.pump(WRITES_PER_TURN);
+        self.pay_owed();
+        busy
     }
 
     fn take(&mut self, event: Event) {
@@ -248,7 +258,16 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        match connection.socket.send(frames) {
+        let owed = connection.owed.take();
+        let sent = match owed {
+            None if frames.is_empty() => return,
+            None => connection.socket.send(frames),
+            Some(mut owed) => {
+                owed.0.extend_from_slice(frames);
+                connection.socket.send(&owed.0)
+            }
+        };
+        match sent {
             Written::All | Written::Queued => {}
             Written::Blocked => self.watch(key),
             Written::Gone => self.gone.push(key),
@@ -356,7 +375,7 @@ impl Worker {
     /// Ends what a task of this worker did beside the run loop: forgets who is gone, and has the pump do what is to do.
     fn settle_down(&mut self) {
         self.remove_gone();
-        if self.rooms.want_visits() {
+        if self.rooms.want_visits() || !self.owing.is_empty() {
             self.wake.notify_one();
         }
     }

@@ -23,6 +23,9 @@ pub struct Connection {
     pub due: Tick,
     /// Commands that have to wait, as text: for the broker's answer, or until the client has read its replies.
     held: Option<Box<Held>>,
+    /// Frames of replies that leave with the next write, so that a publisher's reply costs no write of its own. Empty
+    /// while the socket is blocked.
+    pub owed: Option<Box<Owed>>,
     /// What a subscribe recovered beyond its reply.
     pub missed: Option<Box<Missed>>,
     /// A command of this session is with the broker: those behind it wait.
@@ -36,6 +39,10 @@ pub struct Connection {
 /// Boxed where it is kept: idle connections pay one word for it.
 #[derive(Default)]
 struct Held(String);
+
+/// Boxed where it is kept, as `Held`.
+#[derive(Default)]
+pub struct Owed(pub Vec<u8>);
 
 /// Where a connection is between its handshake and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,7 @@ impl Connection {
             session: Session::new(),
             due: 0,
             held: None,
+            owed: None,
             missed: None,
             asking: false,
             reading: false,

@@ -17,9 +17,11 @@ use crate::session::{Ask, Settled, Step};
 use crate::socket::ConnectionKey;
 
 use super::Worker;
-use super::connection::Life;
+use super::connection::{Life, Owed};
 use super::timer_wheel::{TICK, tick_of};
 
+/// Longer replies are sent at once.
+const OWED_BYTES: usize = 4096;
 /// Commands of a connection before others get their turn: a frame may hold a hundred thousand.
 const COMMANDS_PER_TURN: usize = 1000;
 /// Replies are sent when they have grown to this: one frame must stay below what every SDK takes (1 MiB).
@@ -246,11 +248,40 @@ impl Worker {
         let mut payload = std::mem::take(&mut self.replies);
         let mut frame = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
         frame::write_text(&mut frame, &payload);
-        self.send(key, &frame);
+        self.owe(key, frame);
         payload.clear();
         if payload.capacity() <= REPLY_FRAME_BYTES {
             self.replies = payload;
         }
+    }
+
+    /// Has a reply leave with the connection's next write, at the latest after the pump's turn.
+    fn owe(&mut self, key: ConnectionKey, frame: Vec<u8>) {
+        match self.connections.get_mut(key) {
+            Some(connection) if frame.len() <= OWED_BYTES && !connection.socket.is_blocked() => {
+                match &mut connection.owed {
+                    Some(owed) if owed.0.len() + frame.len() <= OWED_BYTES => {
+                        owed.0.extend_from_slice(&frame);
+                    }
+                    Some(_) => self.send(key, &frame),
+                    None => {
+                        connection.owed = Some(Box::new(Owed(frame)));
+                        self.owing.push(key);
+                    }
+                }
+            }
+            _ => self.send(key, &frame),
+        }
+    }
+
+    /// Sends the replies that no other write has taken along.
+    pub(super) fn pay_owed(&mut self) {
+        let mut owing = std::mem::take(&mut self.owing);
+        for key in owing.drain(..) {
+            self.send(key, &[]);
+        }
+        self.owing = owing;
+        self.remove_gone();
     }
 
     /// Closes, but not before the replies that earlier commands have earned.

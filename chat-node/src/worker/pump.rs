@@ -2,9 +2,10 @@
 //! into bigger writes instead of more of them.
 
 use crate::room::{Member, Pass, Room, RoomKey};
-use crate::socket::{ConnectionKey, Socket, Written};
+use crate::socket::{ConnectionKey, Written};
 
 use super::Worker;
+use super::connection::Connection;
 
 /// What one write to a member did.
 enum Outcome {
@@ -48,7 +49,7 @@ impl Worker {
             };
             if !room.waiting_for(index).is_empty() && !connection.socket.is_blocked() {
                 *left -= 1;
-                match write_waiting(room, index, &mut connection.socket, &mut wrote) {
+                match write_waiting(room, index, connection, &mut wrote) {
                     Outcome::UpToDate => {}
                     Outcome::JustBlocked => just_blocked.push(key),
                     Outcome::Gone => self.gone.push(key),
@@ -104,6 +105,7 @@ impl Worker {
     /// before a planned close.
     pub(super) fn queue_waiting(&mut self, key: ConnectionKey) {
         self.queue_missed(key);
+        self.send(key, &[]);
         let mut wrote = Wrote::default();
         let mut blocked = false;
         for place in self.rooms.places(key).to_vec() {
@@ -143,7 +145,7 @@ impl Worker {
             if room.waiting_for(index).is_empty() || connection.socket.is_blocked() {
                 continue;
             }
-            outcome = write_waiting(room, index, &mut connection.socket, &mut wrote);
+            outcome = write_waiting(room, index, connection, &mut wrote);
             // The log may be kept for this member alone: the pump finds out.
             self.rooms.visit_again(place.room);
             if !matches!(outcome, Outcome::UpToDate) {
@@ -159,12 +161,28 @@ impl Worker {
     }
 }
 
-/// Writes to one member what waits for it. A socket that does not take it all is blocked.
-fn write_waiting(room: &mut Room, index: usize, socket: &mut Socket, wrote: &mut Wrote) -> Outcome {
+/// Writes to one member what waits for it, behind the replies it is owed. A socket that does not take it all is blocked.
+fn write_waiting(
+    room: &mut Room,
+    index: usize,
+    connection: &mut Connection,
+    wrote: &mut Wrote,
+) -> Outcome {
+    let Connection { socket, owed, .. } = connection;
+    let owed = owed.take();
+    let owed = owed.as_ref().map_or(&[][..], |owed| &owed.0);
     let waiting = room.waiting_for(index);
     let wanted = waiting.len();
-    let Ok(taken) = socket.write(waiting) else {
+    let written = match owed {
+        [] => socket.write(waiting),
+        owed => socket.write_both(owed, waiting),
+    };
+    let Ok(written) = written else {
         return Outcome::Gone;
+    };
+    let Some(taken) = written.checked_sub(owed.len()) else {
+        socket.block(&owed[written..]);
+        return Outcome::JustBlocked;
     };
     let advanced = room.advance(index, taken);
     wrote.bytes += (taken + advanced.cut.len()) as u64;
