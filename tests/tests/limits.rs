@@ -276,3 +276,18 @@ async fn who_was_refused_is_closed_in_time_and_costs_little_whatever_it_sends() 
     assert!(grown < 50 << 20, "{grown} bytes more");
     first.is_alive().await;
 }
+
+#[tokio::test]
+async fn what_follows_a_connect_that_is_too_long_is_ignored() {
+    let node = Node::start(&[]).await;
+    let mut client = Client::open(&node).await;
+    // The longest message, what a command may have beside it, and more.
+    let connect = json!({"id": 1, "connect": {"data": "x".repeat(100 * 1024)}});
+    let subscribe = json!({"id": 2, "subscribe": {"channel": "room"}});
+    client.send(format!("{connect}\n{subscribe}")).await;
+    client.send(json!({"id": 3, "ping": {}}).to_string()).await;
+    assert_eq!(error_code(&client.reply(1).await), 106);
+    // A close would be a panic here.
+    client.hears_nothing_for(natter_tests::wait::QUIET).await;
+    assert_eq!(client.take_unread(), [json!(null); 0]);
+}
