@@ -240,6 +240,9 @@ async fn a_connection_that_was_used_for_longer_than_the_timeout_may_still_upgrad
     raw.send(handshake(&node, &[]).as_bytes()).await;
     let head = raw.upgrade_answer().await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // Its time to connect begins with the upgrade.
+    let heard = tokio::time::timeout(timeout / 2, raw.frame()).await;
+    assert!(heard.is_err(), "heard {heard:?}");
     raw.connect().await;
     let heard = tokio::time::timeout(timeout, raw.frame()).await;
     assert!(heard.is_err(), "heard {heard:?}");
