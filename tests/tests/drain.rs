@@ -255,3 +255,34 @@ async fn who_gets_in_at_the_last_moment_is_told_too() {
     drop((early, late));
     assert_eq!(node.exit().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn the_admin_port_answers_while_sessions_are_closed() {
+    let mut node = Node::start(&["--drain-timeout", "3s"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..80 {
+        clients.push(Client::connect(&node).await);
+    }
+    let begun = Instant::now();
+    node.signal(Signal::Terminate);
+    until("new connections to be refused", async || {
+        tokio::net::TcpStream::connect(node.address).await.is_err()
+    })
+    .await;
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert_eq!(node.metric("natter_draining").await, 1.0);
+        let ready = natter_tests::http::get(node.admin, "/readyz").await;
+        assert_eq!(ready.status, 200, "{}", ready.body);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for client in &mut clients {
+        is_shut_down(client).await;
+    }
+    assert!(
+        begun.elapsed() > Duration::from_secs(2),
+        "the drain was over after {:?}",
+        begun.elapsed()
+    );
+    drop(clients);
+    assert_eq!(node.exit().await.code(), Some(0));
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use natter_tests::raw::{Raw, handshake};
+use natter_tests::raw::{Raw, TEXT, frame, handshake};
 use natter_tests::{Node, http};
 
 /// The status of a handshake with these headers instead of the usual ones.
@@ -224,4 +224,28 @@ async fn half_open_handshakes_keep_nobody_out() {
         idle.push(Raw::open(&node).await);
     }
     Raw::connected(&node).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_used_for_longer_than_the_timeout_may_still_upgrade() {
+    let timeout = Duration::from_secs(1);
+    let node = Node::start(&["--handshake-timeout", "1s"]).await;
+    let mut raw = Raw::open(&node).await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", node.address);
+    let begun = Instant::now();
+    while begun.elapsed() < timeout * 3 / 2 {
+        assert_eq!(raw.http(&request).await.status, 200);
+        tokio::time::sleep(timeout * 3 / 10).await;
+    }
+    raw.send(handshake(&node, &[]).as_bytes()).await;
+    let head = raw.upgrade_answer().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // Its time to connect begins with the upgrade.
+    let heard = tokio::time::timeout(timeout / 2, raw.frame()).await;
+    assert!(heard.is_err(), "heard {heard:?}");
+    raw.connect().await;
+    let heard = tokio::time::timeout(timeout, raw.frame()).await;
+    assert!(heard.is_err(), "heard {heard:?}");
+    raw.send(&frame(TEXT, br#"{"id":2,"ping":{}}"#)).await;
+    assert_eq!(raw.text().await, r#"{"id":2,"ping":{}}"#);
 }

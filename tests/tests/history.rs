@@ -211,3 +211,39 @@ async fn many_small_messages_fit_a_frame_too() {
         .await;
     assert!(Publication::list(&page).len() > 1);
 }
+
+#[tokio::test]
+async fn entering_very_many_rooms_costs_no_other_room_its_history() {
+    let total = [
+        "--history-max-total-bytes",
+        "1048576",
+        "--history-max-bytes",
+        "1048576",
+    ];
+    let node = Node::start(&[&NO_RATES[..], &total].concat()).await;
+    let (writer, epoch) = ten(&node).await;
+    writer.leave().await;
+    node.metric_becomes("natter_members", 0.0).await;
+    let mut passer_by = Client::connect(&node).await;
+    for hundred in 0..30 {
+        let mut commands = Vec::new();
+        for number in 0..100 {
+            let room = format!("{:0>255}", 100 * hundred + number);
+            for method in ["subscribe", "unsubscribe"] {
+                let id = passer_by.next_id();
+                commands.push(json!({"id": id, method: {"channel": room}}).to_string());
+            }
+        }
+        passer_by.send(commands.join("\n")).await;
+        passer_by.is_alive().await;
+        for reply in passer_by.take_unread() {
+            assert_eq!(reply.get("error"), None, "{reply}");
+        }
+    }
+    let known = node.metric("natter_history_rooms").await;
+    assert!(known < 3000.0, "all {known} rooms fitted");
+    let all: Vec<_> = (1..=10).collect();
+    passer_by.subscribe("room").await;
+    let read = page(&mut passer_by, &epoch, json!({"limit": -1})).await;
+    assert_eq!(read, all);
+}

@@ -231,3 +231,63 @@ async fn no_rate_holds_back_a_node_that_is_told_so() {
     let replies = publish_at_once(&mut client, 1000).await;
     assert!(!replies.iter().any(is_too_many));
 }
+
+#[tokio::test]
+async fn who_was_refused_is_closed_in_time_and_costs_little_whatever_it_sends() {
+    use std::time::{Duration, Instant};
+
+    use natter_tests::Raw;
+    use natter_tests::raw::{CONNECT, TEXT, frame};
+    let node = Node::start(&["--connections", "1"]).await;
+    let mut first = Client::connect(&node).await;
+    let mut refused = Raw::upgraded(&node).await;
+    let begun = Instant::now();
+    refused.send(&frame(TEXT, CONNECT)).await;
+    let reply: Value = serde_json::from_str(&refused.text().await).expect("a reply is JSON");
+    assert!(is_too_many(&reply), "{reply}");
+
+    let before = node.resident_bytes();
+    let command = "{\"id\":1}\n";
+    let long = frame(
+        TEXT,
+        command.repeat(MIB / command.len()).trim_end().as_bytes(),
+    );
+    for _ in 0..4 {
+        assert!(refused.try_send(&long).await, "closed at once");
+    }
+    let short = frame(TEXT, command.trim_end().as_bytes());
+    let mut most = 0;
+    let close = loop {
+        most = most.max(node.resident_bytes());
+        refused.try_send(&short).await;
+        let read = tokio::time::timeout(Duration::from_millis(50), refused.closed());
+        if let Ok(close) = read.await {
+            break close;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(12), "still open");
+    };
+    let took = begun.elapsed();
+    assert_eq!(close.code, 3000, "{close:?}");
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(10)).contains(&took),
+        "{took:?}"
+    );
+    let grown = most.saturating_sub(before);
+    assert!(grown < 50 << 20, "{grown} bytes more");
+    first.is_alive().await;
+}
+
+#[tokio::test]
+async fn what_follows_a_connect_that_is_too_long_is_ignored() {
+    let node = Node::start(&[]).await;
+    let mut client = Client::open(&node).await;
+    // The longest message, what a command may have beside it, and more.
+    let connect = json!({"id": 1, "connect": {"data": "x".repeat(100 * 1024)}});
+    let subscribe = json!({"id": 2, "subscribe": {"channel": "room"}});
+    client.send(format!("{connect}\n{subscribe}")).await;
+    client.send(json!({"id": 3, "ping": {}}).to_string()).await;
+    assert_eq!(error_code(&client.reply(1).await), 106);
+    // A close would be a panic here.
+    client.hears_nothing_for(natter_tests::wait::QUIET).await;
+    assert_eq!(client.take_unread(), [json!(null); 0]);
+}

@@ -1,5 +1,6 @@
 //! Resuming: every missed publication, or an honest `recovered: false`.
 
+use natter_tests::raw::{Raw, TEXT, frame};
 use natter_tests::{Client, NO_RATES, Node, Publication};
 use serde_json::{Value, json};
 
@@ -247,4 +248,48 @@ async fn more_than_a_frame_holds_is_recovered_in_several_frames() {
 async fn many_small_messages_are_recovered_in_frames_that_sdks_take() {
     // The names and numbers around each message are most of what is sent.
     recovers_all(20_000, 1).await;
+}
+
+/// A client that resumes `room` from its beginning and reads nothing of what it missed.
+async fn silent(node: &Node, epoch: &Value) -> Raw {
+    let mut raw = Raw::upgraded_with_small_buffer(node).await;
+    raw.connect().await;
+    let parameters = json!({"channel": "room", "recover": true, "offset": 0, "epoch": epoch});
+    let resume = json!({"id": 2, "subscribe": parameters}).to_string();
+    raw.send(&frame(TEXT, resume.as_bytes())).await;
+    raw
+}
+
+#[tokio::test]
+async fn who_resumes_and_does_not_read_costs_little_and_misses_nothing() {
+    let patient = ["--backlog-bytes", "100000000", "--backlog-age", "60s"];
+    let node = Node::start(&[&NO_RATES[..], &patient].concat()).await;
+    let mut writer = Client::connect(&node).await;
+    let epoch = writer.subscribe("room").await["epoch"].clone();
+    let (missed, live) = (96, 5);
+    write(&mut writer, &json!("x".repeat(32 * 1024)), missed).await;
+
+    let before = node.resident_bytes();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(silent(&node, &epoch).await);
+    }
+    node.metric_becomes("natter_members", 21.0).await;
+    write(&mut writer, &json!("live"), live).await;
+    let grown = node.resident_bytes().saturating_sub(before);
+    assert!(grown < 40 << 20, "{grown} bytes more");
+
+    for raw in &mut clients {
+        let reply: Value = serde_json::from_str(&raw.text().await).expect("a reply is JSON");
+        assert_eq!(flags(&reply["subscribe"]), (Some(true), Some(true)));
+        let mut heard = offsets(&reply["subscribe"]);
+        while heard.len() < (missed + live) as usize {
+            for push in natter_tests::check::objects(&raw.text().await) {
+                if push != json!({}) {
+                    heard.extend(push["push"]["pub"]["offset"].as_u64());
+                }
+            }
+        }
+        assert!(heard.iter().copied().eq(1..=missed + live), "{heard:?}");
+    }
 }
