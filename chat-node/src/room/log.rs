@@ -103,14 +103,12 @@ impl RoomLog {
         let Some(buffer) = &self.buffer else {
             return self.base;
         };
-        if position <= self.base {
-            return self.base;
+        let head = self.head();
+        if position <= self.base || position == head {
+            return position.max(self.base);
         }
         let index = buffer.frames.partition_point(|frame| frame.end < position);
-        buffer
-            .frames
-            .get(index)
-            .map_or(self.head(), |frame| frame.end)
+        buffer.frames.get(index).map_or(head, |frame| frame.end)
     }
 
     /// How many frames begin in `from..to`, both frame boundaries.
@@ -118,11 +116,12 @@ impl RoomLog {
         let Some(buffer) = &self.buffer else {
             return 0;
         };
-        let ended = |position| buffer.frames.partition_point(|frame| frame.end <= position);
-        match buffer.frames.len() {
-            1 => usize::from(from < to),
-            _ => ended(to) - ended(from),
-        }
+        // Nearly always these are the newest few, however long the log is for the sake of one who is behind.
+        let newest = buffer.frames.iter().rev();
+        newest
+            .skip_while(|frame| frame.end > to)
+            .take_while(|frame| frame.end > from)
+            .count()
     }
 
     /// When the frame at `position` was appended; `None` at the head.
