@@ -18,14 +18,13 @@ use crate::socket::ConnectionKey;
 
 use super::Worker;
 use super::connection::{Life, Owed};
+use super::missed::FRAME_BYTES;
 use super::timer_wheel::{TICK, tick_of};
 
 /// Longer replies are sent at once.
 const OWED_BYTES: usize = 4096;
 /// Commands of a connection before others get their turn: a frame may hold a hundred thousand.
 const COMMANDS_PER_TURN: usize = 1000;
-/// Replies are sent when they have grown to this: one frame must stay below what every SDK takes (1 MiB).
-const REPLY_FRAME_BYTES: usize = 256 * 1024;
 
 impl Worker {
     /// Takes bytes as they came from the socket.
@@ -89,7 +88,7 @@ impl Worker {
             return;
         }
         for handled in 0.. {
-            if self.replies.len() > REPLY_FRAME_BYTES {
+            if self.replies.len() > FRAME_BYTES {
                 self.send_replies(key);
             }
             let Some((connection, mut desk)) = self.desk(key) else {
@@ -250,7 +249,7 @@ impl Worker {
         frame::write_text(&mut frame, &payload);
         self.owe(key, frame);
         payload.clear();
-        if payload.capacity() <= REPLY_FRAME_BYTES {
+        if payload.capacity() <= FRAME_BYTES {
             self.replies = payload;
         }
     }

@@ -13,8 +13,8 @@ use crate::socket::ConnectionKey;
 
 use super::Worker;
 
-/// Bytes of a reply's publications, and of pushes that are encoded at a time. One frame must stay below what every
-/// SDK takes (1 MiB).
+/// How far a frame of replies, a reply's publications, and the pushes that are encoded at a time may grow before they
+/// are sent. One frame must stay below what every SDK takes (1 MiB).
 pub(super) const FRAME_BYTES: usize = 256 * 1024;
 
 pub(super) struct Missed {
