@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::ids::{RoomName, SessionId, UserId};
 
 pub mod memory;
+pub mod nats;
 
 #[cfg(test)]
 mod contract;

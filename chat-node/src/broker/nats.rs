@@ -1,0 +1,4 @@
+//! The broker over NATS JetStream.
+
+pub mod api;
+pub mod streams;
