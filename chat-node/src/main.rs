@@ -50,15 +50,14 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .thread_name("http")
         .enable_all()
         .build()?;
+    let entered = runtime.enter();
     let node = Node::start(config)?;
     let (address, admin) = (node.address()?, node.admin_address()?);
-    let shutdown = {
-        let _entered = runtime.enter();
-        shutdown(
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        )
-    };
+    let shutdown = shutdown(
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    drop(entered);
     tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
     println!(
         "Natter is ready: open http://{}:{} in a browser to chat (Ctrl-C stops it)",
