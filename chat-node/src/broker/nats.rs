@@ -3,4 +3,6 @@
 pub mod account;
 pub mod api;
 pub mod credentials;
+pub mod init;
 pub mod streams;
+pub mod users;
