@@ -28,7 +28,7 @@ dev: ## Run a node with the chat page on http://localhost:8080 (ARGS="--workers 
 check: fmt clippy deny unit ## Format, lints, licences and unit tests
 
 .PHONY: test
-test: check sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
+test: check nats-tools sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
 
 .PHONY: fmt
 fmt: ## Is everything formatted? (cargo fmt --all mends it)
@@ -53,7 +53,7 @@ unit: ## Unit tests of every crate
 	$(STEP) "Unit tests" cargo test --workspace --lib --bins --locked
 
 .PHONY: workspace
-workspace: sdk-tools page-tools ## All Rust tests: units, and real nodes with SDKs and Chromium
+workspace: nats-tools sdk-tools page-tools ## All Rust tests: units, real nodes with NATS, SDKs and Chromium
 	$(STEP) "Workspace tests" cargo test --workspace --locked --no-fail-fast
 
 .PHONY: page-unit
@@ -64,6 +64,10 @@ page-unit: page-tools ## Unit tests of the chat page
 workflow: ## Lint the workflows
 	$(STEP) "Install actionlint" tests/setup/actionlint.sh $(TOOLS)
 	$(STEP) "Workflows" $(TOOLS)/actionlint -shellcheck= -pyflakes=
+
+.PHONY: nats-tools
+nats-tools: ## Build the nats-server that the tests run against
+	$(STEP) "Build nats-server" tests/setup/nats_server.sh $(TOOLS)
 
 .PHONY: sdk-tools
 sdk-tools: ## Install the SDKs that the tests use
