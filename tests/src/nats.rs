@@ -15,6 +15,8 @@ pub struct Nats {
 /// How long one answer may take before it is asked for again.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Nats {
@@ -58,7 +60,7 @@ impl Nats {
         serde_json::from_slice(&message.payload).map_err(|error| error.to_string())
     }
 
-    /// Stores a message and returns what the stream answers: `stream`, `seq`, or `error`.
+    /// Stores a message once and returns what the stream answers: `stream`, `seq`, or `error`.
     pub async fn store(
         &self,
         subject: &str,
@@ -66,8 +68,14 @@ impl Nats {
         payload: impl Into<Vec<u8>>,
     ) -> Value {
         let payload = payload.into();
+        // A server that was frozen may yet store what was asked of it before: an id makes it once.
+        let id = format!("{:032x}", fastrand::u128(..));
+        let mut headers = headers.to_vec();
+        if !headers.iter().any(|(name, _)| *name == MESSAGE_ID) {
+            headers.push((MESSAGE_ID, &id));
+        }
         self.answered(subject, async || {
-            self.request(subject, headers, payload.clone()).await
+            self.request(subject, &headers, payload.clone()).await
         })
         .await
     }
@@ -132,7 +140,11 @@ impl Nats {
     ) -> Value {
         let what = format!("an answer to {what}");
         until_some_within(HEALTH_DEADLINE, PAUSE, &what, async || {
-            let answer = request().await.ok()?;
+            let Ok(answer) = request().await else {
+                // A server that is frozen or isolated looks well: go to another one.
+                let _ = self.client.force_reconnect().await;
+                return None;
+            };
             // 503: no leader, or not ready for the call.
             (answer["error"]["code"] != 503).then_some(answer)
         })

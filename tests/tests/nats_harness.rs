@@ -35,7 +35,9 @@ async fn route_ids(servers: &NatsServers, server: usize) -> Vec<u64> {
     let routes = servers[server].monitor("/routez").await;
     let routes = routes.expect("the server answers");
     let routes = routes["routes"].as_array().into_iter().flatten();
-    routes.filter_map(|route| route["rid"].as_u64()).collect()
+    let mut ids: Vec<_> = routes.filter_map(|route| route["rid"].as_u64()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 #[tokio::test]
