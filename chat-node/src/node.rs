@@ -92,7 +92,7 @@ pub enum Error {
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
-    Nats(#[from] nats::AccountError),
+    Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
     Worker(#[source] io::Error),
     #[error("failed to start the runtime")]
@@ -206,9 +206,9 @@ fn embedded(history: &History, registry: Arc<Registry>) -> Memory {
     Memory::new(limits, registry)
 }
 
-fn nats(config: &Config) -> Result<nats::Settings, nats::AccountError> {
+fn nats(config: &Config) -> Result<nats::Settings, nats::account::Error> {
     Ok(nats::Settings {
-        account: nats::Account::new(&config.nats.servers, nats::Role::Node)?,
+        account: nats::account::Account::new(&config.nats.servers, nats::account::Role::Node)?,
         node: config.nats.node_name.clone(),
         shards: config.nats.shards,
         message_bytes: config.limits.message_bytes,

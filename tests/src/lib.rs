@@ -1,4 +1,4 @@
-//! What the tests of this package share: real nodes, and clients that speak to them over real sockets.
+//! What the tests of this package share: real nodes, real NATS servers, and clients that speak to them over real sockets.
 //!
 //! Nothing here knows the node's code. What is waited for and does not come in time ends the test with a panic that
 //! says what it was; a node then shows its log.
@@ -7,13 +7,19 @@ pub mod binary;
 pub mod check;
 pub mod client;
 pub mod http;
+pub mod links;
 pub mod metrics;
+pub mod nats;
+pub mod nats_server;
 pub mod node;
+pub mod process;
 pub mod raw;
 pub mod script;
 pub mod wait;
 
 pub use client::{Client, Publication};
+pub use nats::Nats;
+pub use nats_server::NatsServers;
 pub use node::Node;
 pub use raw::Raw;
 

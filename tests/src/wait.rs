@@ -22,16 +22,26 @@ pub async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
 }
 
 /// Asks `check` until it has an answer.
-pub async fn until_some<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until_some<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+    until_some_within(DEADLINE, Duration::from_millis(5), what, check).await
+}
+
+/// Asks `check` again and again with pauses between, until it has an answer or the deadline has passed.
+pub async fn until_some_within<T>(
+    deadline: Duration,
+    pause: Duration,
+    what: &str,
+    mut check: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = check().await {
             return answer;
         }
         assert!(
-            begun.elapsed() < DEADLINE,
-            "waited {DEADLINE:?} in vain for {what}"
+            begun.elapsed() < deadline,
+            "waited {deadline:?} in vain for {what}"
         );
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(pause).await;
     }
 }

@@ -6,14 +6,15 @@
 //! Nothing is delivered on an acknowledgement, and nothing but a shard's log is ever delivered: so all members of a
 //! room, on all nodes, see one order.
 
-mod account;
+pub mod account;
 mod api;
 mod batch;
 mod connection;
-mod credentials;
+pub mod credentials;
 mod event;
 mod follower;
 mod health;
+pub mod init;
 mod link;
 mod pages;
 mod publish;
@@ -24,6 +25,7 @@ mod shard;
 mod shard_log;
 mod streams;
 mod subject;
+pub mod users;
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +36,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use account::{Account, Error as AccountError, Role};
+use account::Account;
 pub use shard_log::Caps;
 
 use self::connection::Incident;

@@ -9,10 +9,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary::chat_node;
+use crate::process::{Log, Process};
 use crate::wait::until_some;
 
 use super::Node;
-use super::log::Log;
 
 #[derive(Clone)]
 pub struct Start {
@@ -96,8 +96,7 @@ impl Start {
         );
         Node {
             start: self,
-            process,
-            log,
+            process: Process::new(format!("the node at {address}"), process, log),
             address,
             admin,
         }

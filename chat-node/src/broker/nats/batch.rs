@@ -36,7 +36,7 @@ pub enum Part {
     },
     /// There is nothing that matches, as far as the answering server knows.
     Nothing,
-    Refused(u16),
+    Refused,
 }
 
 /// The part of a reply that can be relied on.
@@ -84,7 +84,7 @@ impl Batch {
                 self.broken |= !self.nothing;
                 false
             }
-            Part::Refused(_) => {
+            Part::Refused => {
                 self.broken = true;
                 false
             }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_refusal_and_a_missing_link_are_breaks() {
-        assert!(batch([Part::Refused(413)]).1.broken);
+        assert!(batch([Part::Refused]).1.broken);
         let unlinked = Part::Message {
             sequence: 1,
             previous: None,

@@ -208,11 +208,11 @@ fn part(message: async_nats::Message) -> Part {
             up_to: number(&message, "Nats-UpTo-Sequence"),
         },
         Some(404) => Part::Nothing,
-        Some(status) => Part::Refused(status),
+        Some(_) => Part::Refused,
         None => {
             let time = text(&message, "Nats-Time-Stamp").and_then(parse_time);
             let (Some(sequence), Some(time)) = (number(&message, "Nats-Sequence"), time) else {
-                return Part::Refused(0);
+                return Part::Refused;
             };
             let subject = text(&message, "Nats-Subject")
                 .unwrap_or_default()

@@ -199,9 +199,15 @@ impl StreamConfig {
         self.metadata.get(SHARDS)?.parse().ok()
     }
 
-    /// Gives the stream a new epoch: nobody may resume from an offset of before.
-    pub fn renew_epoch(&mut self, epoch: &str) {
-        self.metadata.insert(EPOCH.to_owned(), epoch.to_owned());
+    pub fn has_epoch_of(&self, other: &Self) -> bool {
+        self.metadata.get(EPOCH) == other.metadata.get(EPOCH)
+    }
+
+    /// Gives the stream the random part of another's epoch: no offset of before can be resumed from.
+    pub fn take_epoch_of(&mut self, other: &Self) {
+        if let Some(epoch) = other.metadata.get(EPOCH) {
+            self.metadata.insert(EPOCH.to_owned(), epoch.clone());
+        }
     }
 
     /// Settings that this release does not know and that are set.
@@ -529,7 +535,7 @@ fn shown(field: &str, value: &Value) -> String {
     let limit = value.as_u64().filter(|limit| *limit > 0);
     match (field, limit) {
         ("max_age" | "duplicate_window" | "subject_delete_marker_ttl", Some(nanoseconds)) => {
-            humantime::format_duration(Duration::from_nanos(nanoseconds)).to_string()
+            shown_duration(Duration::from_nanos(nanoseconds))
         }
         ("max_age" | "max_bytes" | "max_msgs" | "max_msgs_per_subject" | "max_msg_size", None) => {
             "unlimited".to_owned()
@@ -539,6 +545,15 @@ fn shown(field: &str, value: &Value) -> String {
             Value::String(text) => text.clone(),
             value => value.to_string(),
         },
+    }
+}
+
+/// `720h` as it was given, and not `30days`.
+fn shown_duration(duration: Duration) -> String {
+    let (hours, rest) = (duration.as_secs() / 3600, duration.as_secs() % 3600);
+    match (hours, rest, duration.subsec_nanos()) {
+        (1.., 0, 0) => format!("{hours}h"),
+        _ => humantime::format_duration(duration).to_string(),
     }
 }
 

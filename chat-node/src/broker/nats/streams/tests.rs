@@ -98,13 +98,13 @@ fn every_setting_that_differs_is_found_and_said() {
             "max_age",
             3_600_000_000_000_u64.into(),
             Safe,
-            "max_age is 1h, expected 30days",
+            "max_age is 1h, expected 720h",
         ),
         (
             "max_age",
             0.into(),
             DropsHistory,
-            "max_age is unlimited, expected 30days",
+            "max_age is unlimited, expected 720h",
         ),
         (
             "num_replicas",
