@@ -163,6 +163,16 @@ impl Node {
         self.admin.local_addr()
     }
 
+    /// Ends when the broker has been joined, while the node runs or before.
+    pub fn ready(&self) -> impl Future<Output = ()> + use<> {
+        let broker = self.shared.broker.clone();
+        async move {
+            while broker.readiness().is_err() {
+                tokio::time::sleep(READINESS_POLL).await;
+            }
+        }
+    }
+
     /// Serves until `shutdown` is ready, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let clients = tokio::net::TcpListener::from_std(self.clients).map_err(Error::Runtime)?;
@@ -276,6 +286,8 @@ fn open(
 const KERNEL_BACKLOG_BYTES: u32 = 128 * 1024;
 /// How long sent bytes may stay unacknowledged, or unread, before the kernel gives the connection up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+const READINESS_POLL: Duration = Duration::from_millis(20);
 
 /// Connections that may wait to be accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;

@@ -3,6 +3,7 @@
 //! inbox (new connections, deliveries) -> sessions and room logs -> pump -> sockets. Nothing here is shared or
 //! locked; other threads only ever put something into the [`Inbox`].
 
+mod asking;
 mod connection;
 mod deadlines;
 mod input;
@@ -34,7 +35,7 @@ use crate::room::registry::WorkerIndex;
 use crate::session::Desk;
 use crate::socket::{ConnectionKey, Written};
 
-use connection::Connection;
+use connection::{Connection, Life};
 use timer_wheel::TimerWheel;
 
 /// What other threads tell a worker.
@@ -366,14 +367,32 @@ impl Worker {
         let chosen: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| !connection.is_closing())
+            .filter(|(_, connection)| !matches!(connection.life, Life::Leaving | Life::Closing))
             .map(|(key, _)| key)
             .take(connections)
             .collect();
+        let patience = self.shared.now() + connection::ANSWER_PATIENCE;
         for key in chosen {
-            self.queue_waiting(key);
-            self.close(key, &CloseReason::SHUTDOWN);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.life = Life::Leaving;
+                self.schedule(key, patience);
+                self.leave_if_answered(key);
+            }
         }
+    }
+
+    /// Closes a connection that is to leave once the broker owes it nothing.
+    fn leave_if_answered(&mut self, key: ConnectionKey) {
+        let connection = self.connections.get(key);
+        if connection.is_some_and(|c| c.life == Life::Leaving && c.asking.is_none()) {
+            self.leave(key);
+        }
+    }
+
+    /// Closes a connection because the node shuts down, after everything that was published for it.
+    fn leave(&mut self, key: ConnectionKey) {
+        self.queue_waiting(key);
+        self.close(key, &CloseReason::SHUTDOWN);
     }
 
     /// Takes everybody out of `room` at once, so that no offset of one incarnation follows one of another, and closes
