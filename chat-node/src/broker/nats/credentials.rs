@@ -71,14 +71,14 @@ impl Credentials {
     }
 
     /// Writes the seed to a new file that only its owner can read. Errors: also if there is such a file.
-    pub fn write_new(&self, file: &Path, comment: &str) -> io::Result<()> {
+    pub fn write_new(&self, file: &Path) -> io::Result<()> {
         let mut options = OpenOptions::new();
         let mut open = options
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(file)?;
-        writeln!(open, "# {comment}\n{}", self.seed)?;
+        writeln!(open, "{}", self.seed)?;
         open.sync_all()
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let file = directory.path().join("node.nk");
         let made = Credentials::generate().unwrap();
         assert!(made.seed().starts_with("SU") && made.public_key().starts_with('U'));
-        made.write_new(&file, "a node").unwrap();
+        made.write_new(&file).unwrap();
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let read = Credentials::read(&file).unwrap();
@@ -119,7 +119,7 @@ mod tests {
             (read.seed(), read.public_key()),
             (made.seed(), made.public_key())
         );
-        let again = made.write_new(&file, "a node").unwrap_err();
+        let again = made.write_new(&file).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_ne!(Credentials::generate().unwrap().seed(), made.seed());
     }

@@ -32,13 +32,18 @@ pub enum Error {
     Account(#[from] account::Error),
     #[error("the servers let nobody in without nats.credentials (--nats-credentials)")]
     NoCredentials,
-    #[error("the servers do not know the user {0}: is its accounts.conf theirs, and have they read it?")]
+    #[error(
+        "the servers do not know the user {0}: is its accounts.conf theirs, and have they read it?"
+    )]
     NotLetIn(String),
     // The library's errors tell their causes themselves.
     #[error("the servers' certificates are not trusted, or they have none: {0}")]
     Tls(ConnectError),
-    #[error("no server could be reached in {}: {1}", humantime::format_duration(*.0))]
-    Unreachable(Duration, ConnectError),
+    #[error("no server could be reached in {}: {error}", humantime::format_duration(*.timeout))]
+    Unreachable {
+        timeout: Duration,
+        error: ConnectError,
+    },
     /// The server, or a stream that somebody else changed meanwhile.
     #[error("{0}")]
     Unfit(String),
@@ -279,7 +284,7 @@ impl Servers {
                 }
                 ConnectErrorKind::Tls => return Err(Error::Tls(error)),
                 _ if Instant::now() + PAUSE >= deadline => {
-                    return Err(Error::Unreachable(timeout, error));
+                    return Err(Error::Unreachable { timeout, error });
                 }
                 _ => eprintln!("no server could be reached, trying again: {error}"),
             }

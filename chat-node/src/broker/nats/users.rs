@@ -178,8 +178,7 @@ pub fn write(users: &Users) -> Result<Vec<String>, Error> {
             Credentials::read(file).map_err(wrong)?
         } else {
             let made = Credentials::generate().map_err(wrong)?;
-            let comment = format!("Natter: the key of the {}. Keep it secret.", role.name());
-            made.write_new(file, &comment).map_err(failed(file))?;
+            made.write_new(file).map_err(failed(file))?;
             said.push(format!("{} made", file.display()));
             made
         };

@@ -231,8 +231,8 @@ pub fn summary(steps: &[Step], dry_run: bool) -> String {
     let kept = count(|step| matches!(step, Step::Keep));
     let counts = format!("{created} created, {updated} updated, {kept} kept");
     match dry_run {
-        true => format!("dry run: of {} streams would be {counts}", steps.len()),
-        false => format!("{} streams ready: {counts}", steps.len()),
+        true => format!("dry run, nothing done; streams that would be: {counts}"),
+        false => format!("streams ready: {counts}"),
     }
 }
 

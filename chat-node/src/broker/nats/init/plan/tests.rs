@@ -83,7 +83,7 @@ fn streams_that_are_not_there_are_created_with_an_epoch_of_their_own() {
     assert_eq!(created, [("C_0", "e1"), ("C_1", "e2"), ("C_2", "e3")]);
     assert_eq!(
         summary(&steps, false),
-        "3 streams ready: 3 created, 0 updated, 0 kept"
+        "streams ready: 3 created, 0 updated, 0 kept"
     );
 }
 
@@ -140,7 +140,7 @@ fn safe_differences_are_repaired_and_the_epoch_stays() {
     assert_eq!(update.config, made(1, 5).config);
     assert_eq!(
         summary(&steps, true),
-        "dry run: of 3 streams would be 0 created, 1 updated, 2 kept"
+        "dry run, nothing done; streams that would be: 0 created, 1 updated, 2 kept"
     );
 }
 
