@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod check;
 pub mod client;
+pub mod command;
 pub mod http;
 pub mod links;
 pub mod metrics;
