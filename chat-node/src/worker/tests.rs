@@ -61,11 +61,11 @@ impl Bench {
             .unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        inbox.send(Event::Accepted {
+        inbox.send(Event::Accepted(vec![Accepted {
             stream,
             early: Default::default(),
             at: Duration::ZERO,
-        });
+        }]));
         Self {
             broker,
             registry,
