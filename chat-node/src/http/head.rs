@@ -5,10 +5,14 @@ use axum::http::{HeaderName, HeaderValue, Method, Request, Version};
 /// More than browsers and proxies send. A head with more of them is left to the HTTP server.
 const MOST_HEADERS: usize = 64;
 
-/// Whether an empty line ends a head in `bytes`, of which the first `known` were looked at before.
+/// Whether nothing more has to come: an empty line ends a head in `bytes`, of which the first `known` were looked at
+/// before, or they do not begin as a request does.
 pub fn is_whole(bytes: &[u8], known: usize) -> bool {
+    let begins = |byte: &u8| byte.is_ascii_alphabetic() || byte.is_ascii_whitespace();
     let unknown = &bytes[known.saturating_sub(2)..];
-    unknown.windows(2).any(|end| end == b"\n\n") || unknown.windows(3).any(|end| end == b"\n\r\n")
+    !bytes.first().is_none_or(begins)
+        || unknown.windows(2).any(|end| end == b"\n\n")
+        || unknown.windows(3).any(|end| end == b"\n\r\n")
 }
 
 /// The request for `path` at the start of `bytes`, and the length of its head.
@@ -77,6 +81,13 @@ mod tests {
         let many = HEAD.replace("Host: a", &"A: b\r\n".repeat(MOST_HEADERS));
         assert!(parse(many.as_bytes(), "/here").is_none());
         assert!(parse(b"\x16\x03\x01\x02\x00\x01\r\n\r\n", "/here").is_none());
+    }
+
+    #[test]
+    fn what_is_no_http_need_not_be_waited_for() {
+        assert!(is_whole(b"\x16\x03\x01", 0));
+        assert!(!is_whole(b"", 0));
+        assert!(!is_whole(b"\r\n", 0));
     }
 
     proptest! {

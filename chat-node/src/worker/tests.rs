@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Event, start};
+use super::{Accepted, Event, start};
 use crate::broker::{
     Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
