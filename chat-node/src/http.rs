@@ -91,22 +91,21 @@ pub async fn serve(listener: TcpListener, router: Router, heads: Heads) {
                 let stream = Resumed { early, stream };
                 tokio::spawn(connection(stream, peer, router.clone(), heads));
             }
-            Err(error) if is_passing(&error) => {}
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(error) => tokio::time::sleep(pause_after(&error)).await,
         }
     }
 }
 
-/// Before accepting again when that failed.
+/// Before the next try when the system failed us.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether a failure to accept concerns one connection, which was reset, and not the node, as missing file descriptors.
-fn is_passing(error: &io::Error) -> bool {
-    let passing = error.kind() == io::ErrorKind::ConnectionAborted;
-    if !passing {
-        tracing::warn!(%error, "failed to accept a connection");
+/// How long to wait after accepting failed: a connection that was reset is no reason to, missing file descriptors are.
+fn pause_after(error: &io::Error) -> Duration {
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return Duration::ZERO;
     }
-    passing
+    tracing::warn!(%error, "failed to accept a connection");
+    PAUSE
 }
 
 /// Serves one connection with HTTP.

@@ -23,7 +23,7 @@ use crate::worker::Accepted;
 
 use super::resumed::Resumed;
 use super::websocket::{self, Front};
-use super::{Heads, PAUSE, Peer, head, is_passing};
+use super::{Heads, PAUSE, Peer, head, pause_after};
 
 use waiting::Waiting;
 
@@ -123,9 +123,8 @@ impl Door {
             let (stream, address) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if is_passing(&error) => continue,
-                Err(_) => {
-                    thread::sleep(PAUSE);
+                Err(error) => {
+                    thread::sleep(pause_after(&error));
                     return true;
                 }
             };
