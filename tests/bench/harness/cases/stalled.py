@@ -44,7 +44,7 @@ def stalled(bench):
         bench.load.ask("unstall")
         return before, between, slice_without(), held
 
-    rounds = play(bench, [node], one_round, 4 * scale.rounds)
+    rounds = play(bench, [node], one_round, 3 * scale.rounds)
     *slices, held = map(list, zip(*rounds))
 
     case = f"{count} of {scale.live_members + count:,} members stalled"
