@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Event, Inbox, start};
+use super::{Accepted, Event, Inbox, start};
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
@@ -79,11 +79,11 @@ impl Bench {
             .unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        inbox.send(Event::Accepted {
+        inbox.send(Event::Accepted(vec![Accepted {
             stream,
             early: Default::default(),
             at: Duration::ZERO,
-        });
+        }]));
         Self {
             broker,
             registry,
