@@ -93,6 +93,25 @@ pub struct HistoryPage {
     pub publications: Vec<Arc<Publication>>,
 }
 
+/// What a node tells the others of itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeLoad {
+    pub node: String,
+    pub connections: usize,
+    /// Most connections it takes.
+    pub capacity: usize,
+    pub version: String,
+    pub state: NodeState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeState {
+    Serving,
+    Draining,
+}
+
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
 pub enum Error {
     /// The message may be stored or not; a retry may store it twice.
@@ -151,4 +170,13 @@ pub trait Broker: Send + Sync {
 
     /// What keeps this node from serving, for a person to read. Nothing does once it has: outages pass.
     fn readiness(&self) -> Result<(), String>;
+
+    /// Tells the other nodes how this one is, now and then.
+    fn announce(&self, load: NodeLoad);
+
+    /// The nodes that serve the same rooms, this one included once it has announced itself.
+    fn nodes(&self) -> Vec<NodeLoad>;
+
+    /// Takes leave of the other nodes: nothing is asked of the broker any more.
+    fn leave(&self) -> Answer<()>;
 }

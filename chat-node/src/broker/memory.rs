@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use self::room::Room;
 use self::rooms::Rooms;
-use super::{Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
+use super::{
+    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+};
 use crate::ids::RoomName;
 
 mod epochs;
@@ -51,6 +53,8 @@ pub struct Memory {
     rooms: Mutex<Rooms>,
     feed: Arc<dyn Feed>,
     clock: Clock,
+    /// The only node there is.
+    node: Mutex<Option<NodeLoad>>,
 }
 
 impl Memory {
@@ -63,6 +67,7 @@ impl Memory {
             rooms: Mutex::new(Rooms::new(limits)),
             feed,
             clock,
+            node: Mutex::default(),
         }
     }
 
@@ -134,6 +139,19 @@ impl Broker for Memory {
 
     fn readiness(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn announce(&self, load: NodeLoad) {
+        *self.node.lock().expect("no panic holds this lock") = Some(load);
+    }
+
+    fn nodes(&self) -> Vec<NodeLoad> {
+        let node = self.node.lock().expect("no panic holds this lock");
+        node.iter().cloned().collect()
+    }
+
+    fn leave(&self) -> Answer<()> {
+        answer(Ok(()))
     }
 }
 

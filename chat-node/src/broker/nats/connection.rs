@@ -184,14 +184,26 @@ impl Connection {
         answers
     }
 
+    /// Sends without asking for an answer, unless the connection has ended.
+    pub async fn tell(&self, subject: String, payload: Bytes) {
+        if !self.has_ended() {
+            let _ = self.client.publish(subject, payload).await;
+        }
+    }
+
+    /// Waits until the server has what was sent, or the connection has ended.
+    pub async fn flush(&self) {
+        tokio::select! {
+            _ = self.client.flush() => {}
+            () = self.ended() => {}
+        }
+    }
+
     /// Subscribes, and returns once the server knows. `None` if the connection ended.
     pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
         let subscriber = self.client.subscribe(subject).await.ok()?;
-        tokio::select! {
-            flushed = self.client.flush() => flushed.ok()?,
-            () = self.ended() => return None,
-        }
-        Some(subscriber)
+        self.flush().await;
+        (!self.has_ended()).then_some(subscriber)
     }
 }
 
