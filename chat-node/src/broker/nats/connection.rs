@@ -191,7 +191,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has what was sent, or the connection has ended.
+    /// Waits until what was sent is on its way to the server, or the connection has ended.
     pub async fn flush(&self) {
         tokio::select! {
             _ = self.client.flush() => {}
@@ -199,7 +199,7 @@ impl Connection {
         }
     }
 
-    /// Subscribes, and returns once the server knows. `None` if the connection ended.
+    /// Subscribes: the server knows of it before it sees the next question. `None` if the connection ended.
     pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
         let subscriber = self.client.subscribe(subject).await.ok()?;
         self.flush().await;
