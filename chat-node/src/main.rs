@@ -79,21 +79,23 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .thread_name("http")
         .enable_all()
         .build()?;
+    let entered = runtime.enter();
     let node = Node::start(config)?;
     let (address, admin) = (node.address()?, node.admin_address()?);
-    let shutdown = {
-        let _entered = runtime.enter();
-        shutdown(
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        )
-    };
-    tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
-    println!(
-        "Natter is ready: open http://{}:{} in a browser to chat (Ctrl-C stops it)",
-        browsable(address.ip()),
-        address.port()
+    let shutdown = shutdown(
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
     );
+    drop(entered);
+    tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
+    let (host, port) = (browsable(address.ip()), address.port());
+    let ready = node.ready();
+    runtime.spawn(async move {
+        ready.await;
+        println!(
+            "Natter is ready: open http://{host}:{port} in a browser to chat (Ctrl-C stops it)"
+        );
+    });
     runtime.block_on(node.run(shutdown))?;
     runtime.shutdown_background();
     Ok(())

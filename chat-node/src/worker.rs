@@ -3,6 +3,7 @@
 //! inbox (new connections, deliveries) -> sessions and room logs -> pump -> sockets. Nothing here is shared or
 //! locked; other threads only ever put something into the [`Inbox`].
 
+mod asking;
 mod connection;
 mod deadlines;
 mod input;
@@ -12,6 +13,7 @@ mod read;
 pub mod timer_wheel;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -24,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
+use crate::ids::RoomName;
 use crate::node::Shared;
 use crate::protocol::CloseReason;
 use crate::room::delivery::Delivery;
@@ -32,7 +35,7 @@ use crate::room::registry::WorkerIndex;
 use crate::session::Desk;
 use crate::socket::{ConnectionKey, Written};
 
-use connection::Connection;
+use connection::{Connection, Life};
 use timer_wheel::TimerWheel;
 
 /// What other threads tell a worker.
@@ -45,6 +48,8 @@ pub enum Event {
         at: Duration,
     },
     Delivery(Arc<Delivery>),
+    /// The room is another incarnation from now on: what its members know of it is worth nothing.
+    Interrupted(RoomName),
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -85,6 +90,8 @@ impl Inbox {
 /// Writes of the pump before other tasks of the worker get their turn: about a millisecond.
 const WRITES_PER_TURN: usize = 128;
 const EVENTS_PER_TURN: usize = 1024;
+/// Connections closed in one tick of the timer wheel because their rooms are other incarnations: about 500 a second.
+const INTERRUPTED_PER_TICK: usize = 25;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Starts the thread of worker `index`.
@@ -167,6 +174,8 @@ pub struct Worker {
     owing: Vec<ConnectionKey>,
     members_shown: usize,
     draining: bool,
+    /// Connections that have to come anew, to be closed a few at a time.
+    interrupted: VecDeque<ConnectionKey>,
     /// Wakes the run loop when something else than an event made work for the pump.
     wake: Rc<Notify>,
 }
@@ -188,6 +197,7 @@ impl Worker {
                 owing: Vec::new(),
                 members_shown: 0,
                 draining: false,
+                interrupted: VecDeque::new(),
                 wake: Rc::default(),
                 shared,
             })
@@ -205,6 +215,7 @@ impl Worker {
         match event {
             Event::Accepted { stream, early, at } => self.accept(stream, early, at),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
+            Event::Interrupted(room) => self.interrupt(&room),
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -356,13 +367,57 @@ impl Worker {
         let chosen: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| !connection.is_closing())
+            .filter(|(_, connection)| !matches!(connection.life, Life::Leaving | Life::Closing))
             .map(|(key, _)| key)
             .take(connections)
             .collect();
+        let patience = self.shared.now() + connection::ANSWER_PATIENCE;
         for key in chosen {
-            self.queue_waiting(key);
-            self.close(key, &CloseReason::SHUTDOWN);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.life = Life::Leaving;
+                self.schedule(key, patience);
+                self.leave_if_answered(key);
+            }
+        }
+    }
+
+    /// Closes a connection that is to leave once the broker owes it nothing.
+    fn leave_if_answered(&mut self, key: ConnectionKey) {
+        let connection = self.connections.get(key);
+        if connection.is_some_and(|c| c.life == Life::Leaving && c.asking.is_none()) {
+            self.leave(key);
+        }
+    }
+
+    /// Closes a connection because the node shuts down, after everything that was published for it.
+    fn leave(&mut self, key: ConnectionKey) {
+        self.queue_waiting(key);
+        self.close(key, &CloseReason::SHUTDOWN);
+    }
+
+    /// Takes everybody out of `room` at once, so that no offset of one incarnation follows one of another, and closes
+    /// their connections over time.
+    fn interrupt(&mut self, room: &RoomName) {
+        for connection in self.rooms.connections(room) {
+            let Some((_, desk)) = self.desk(connection) else {
+                continue;
+            };
+            if let Some(key) = desk.rooms.find(connection, room.as_str())
+                && let Some(left) = desk.rooms.leave(connection, key)
+            {
+                desk.shared.leave(desk.worker, &left);
+            }
+            self.interrupted.push_back(connection);
+        }
+    }
+
+    /// Closes some of those who have to come anew.
+    fn close_interrupted(&mut self) {
+        for _ in 0..INTERRUPTED_PER_TICK {
+            let Some(key) = self.interrupted.pop_front() else {
+                break;
+            };
+            self.close(key, &CloseReason::INSUFFICIENT_STATE);
         }
     }
 

@@ -44,10 +44,11 @@ impl Session {
                 user: self.user.clone(),
                 client: self.id,
             }),
+            id: None,
         };
         let asked = Instant::now();
         let answer = desk.shared.broker.publish(&room, message);
-        Ok(Step::Ask(Ask::Publish(asked, answer)))
+        Ok(Step::Ask(Ask::Publish(room, asked, answer)))
     }
 }
 

@@ -6,12 +6,14 @@ use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::rustls::pki_types::CertificateDer;
 use async_nats::rustls::pki_types::pem::PemObject;
 use async_nats::rustls::{self, RootCertStore};
-use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
+use async_nats::{Auth, AuthError, ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
+use nkeys::KeyPair;
 
 use super::credentials::{self, Credentials};
 use crate::config::Servers;
@@ -165,21 +167,53 @@ impl Account {
 
     /// Options of a connection whose first try may fail.
     pub fn options_for_one_try(&self, name: &str) -> ConnectOptions {
-        let mut options = ConnectOptions::new()
+        let options = self.common(ConnectOptions::new(), name);
+        match &self.credentials {
+            Some(credentials) => options.nkey(credentials.seed().to_owned()),
+            None => options,
+        }
+    }
+
+    /// Options of a connection that is not opened again after it breaks: the library would send what it has queued,
+    /// long after whoever published it was told that it failed.
+    pub fn options_for_one_life(&self, name: &str) -> ConnectOptions {
+        let credentials = self.credentials.clone();
+        let used = AtomicBool::new(false);
+        let authenticate = move |nonce: Vec<u8>| {
+            let auth = match used.swap(true, Relaxed) {
+                true => Err(AuthError::new("a connection lives once")),
+                false => sign(credentials.as_ref(), &nonce),
+            };
+            async move { auth }
+        };
+        let options = self.common(ConnectOptions::with_auth_callback(authenticate), name);
+        options.max_reconnects(1).ignore_discovered_servers()
+    }
+
+    fn common(&self, options: ConnectOptions, name: &str) -> ConnectOptions {
+        let options = options
             .name(name)
             .custom_inbox_prefix(self.role.inbox_prefix())
             .request_timeout(Some(REQUEST_TIMEOUT))
             .connection_timeout(CONNECTION_TIMEOUT)
             .ping_interval(PING_INTERVAL);
-        if let Some(credentials) = &self.credentials {
-            options = options.nkey(credentials.seed().to_owned());
-        }
-        if let Some(ca) = &self.ca {
+        match &self.ca {
             // Then these authorities alone count, not the system's.
-            options = options.add_root_certificates(ca.clone()).require_tls(true);
+            Some(ca) => options.add_root_certificates(ca.clone()).require_tls(true),
+            None => options,
         }
-        options
     }
+}
+
+/// Answers the server's challenge, if there is a key to do it with.
+fn sign(credentials: Option<&Credentials>, nonce: &[u8]) -> Result<Auth, AuthError> {
+    let mut auth = Auth::new();
+    if let Some(credentials) = credentials {
+        let key = KeyPair::from_seed(credentials.seed()).map_err(AuthError::new)?;
+        auth.signature = Some(key.sign(nonce).map_err(AuthError::new)?);
+        auth.nkey = Some(key.public_key());
+    }
+    Ok(auth)
 }
 
 /// The library takes a handshake that failed for one more broken connection.
