@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod check;
+pub mod checker;
 pub mod client;
 pub mod http;
 pub mod links;
