@@ -16,7 +16,9 @@ pub mod node;
 pub mod process;
 pub mod raw;
 pub mod script;
+pub mod socket;
 pub mod wait;
+pub mod workload;
 
 pub use client::{Client, Publication};
 pub use nats::Nats;
