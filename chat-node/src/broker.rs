@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::ids::{RoomName, SessionId, UserId};
 
 pub mod memory;
+pub mod nats;
 
 #[cfg(test)]
 mod contract;
@@ -24,6 +25,8 @@ pub struct Message {
     pub data: Bytes,
     /// Absent when the server itself speaks.
     pub author: Option<Author>,
+    /// The author's own name for the message: with the same one it is kept once, however often it is sent.
+    pub id: Option<Arc<str>>,
 }
 
 /// Who published, as readers see it.
@@ -98,16 +101,25 @@ pub enum Error {
     /// The position belongs to another incarnation of the room.
     #[error("the position is of another epoch")]
     ForeignEpoch,
+    /// The author has used this id for another message.
+    #[error("the id is already used for another message")]
+    IdUsed,
+    /// The message was not kept and never will be.
+    #[error("the message was refused: {0}")]
+    Refused(String),
 }
 
 /// An answer that may take time. The embedded broker's are ready at once.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// Where a broker delivers the live publications of the rooms that are open on this node.
+/// Where a broker delivers the live publications of the rooms that are open on this node, and perhaps of others.
 pub trait Feed: Send + Sync {
     /// Takes the next publication of `room`: called in the room's order, one call at a time for a room,
     /// possibly under the broker's lock, so it must neither block nor call the broker.
     fn deliver(&self, room: &RoomName, publication: &Arc<Publication>);
+
+    /// The rooms for which `affected` says so are other incarnations from now on: their members have to come anew.
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool);
 }
 
 /// Keeps rooms' publications in order and hands them to every node that wants them.
@@ -125,7 +137,7 @@ pub trait Broker: Send + Sync {
     /// Starts the live feed of `room` on this node. Calls are counted: workers open and close independently.
     fn open(&self, room: &RoomName);
 
-    /// Takes one `open` back; the last one ends the live feed of `room` on this node.
+    /// Takes one `open` back; after the last one the feed need not bring `room` any more.
     fn close(&self, room: &RoomName);
 
     /// Reads what was missed since `resume` and fixes the point after which the feed goes on.
@@ -136,4 +148,7 @@ pub trait Broker: Send + Sync {
     ///
     /// Errors: `ForeignEpoch` if `since` names another incarnation. An offset from the future gives an empty page.
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage>;
+
+    /// What keeps this node from serving, for a person to read. Nothing does once it has: outages pass.
+    fn readiness(&self) -> Result<(), String>;
 }

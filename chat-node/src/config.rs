@@ -11,6 +11,8 @@ mod environment;
 mod error;
 mod file;
 mod load;
+mod nats;
+mod nats_command;
 mod nearest;
 mod origins;
 mod room_class;
@@ -24,6 +26,8 @@ use std::time::Duration;
 pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use load::{Invocation, Probe};
+pub use nats::{BrokerKind, Nats, ServerUrl, Servers};
+pub use nats_command::{Init, NatsCommand, Run, Streams, Users};
 pub use origins::Origins;
 pub use room_class::{PublishAccess, ReadAccess, RoomClass, RoomClasses, SubscribeAccess};
 pub use trusted_proxies::TrustedProxies;
@@ -43,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     #[command(flatten, next_help_heading = "History")]
     pub history: History,
+    #[command(flatten, next_help_heading = "NATS")]
+    pub nats: Nats,
     #[command(flatten, next_help_heading = "Shutdown")]
     pub shutdown: Shutdown,
     #[command(flatten, next_help_heading = "Logging")]

@@ -59,6 +59,11 @@ pub struct UserId(Option<Arc<str>>);
 impl UserId {
     pub const ANONYMOUS: Self = Self(None);
 
+    /// The user of that name; the empty name is anonymous.
+    pub fn named(name: &str) -> Self {
+        Self((!name.is_empty()).then(|| name.into()))
+    }
+
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
@@ -71,6 +76,10 @@ pub struct SessionId(Uuid);
 impl SessionId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().map(Self)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use chat_node::config::{Config, Invocation};
+use chat_node::broker::nats::{init, users};
+use chat_node::config::{Config, Invocation, NatsCommand};
 use chat_node::node::Node;
 use chat_node::{probe, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,7 +13,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The exit code of a node that cannot start as it was told to.
+/// The exit code of a command that did not succeed: not ready, or not done.
+const FAILED: u8 = 1;
+/// The exit code of a node that cannot start as it was told to, and of a command with wrong settings.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
@@ -21,20 +24,46 @@ fn main() -> ExitCode {
         Ok(Invocation::Probe(asked)) => {
             return match probe::probe(&asked.url.to_string(), asked.timeout) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("chat-node: {:#}", anyhow::Error::from(error));
-                    ExitCode::FAILURE
-                }
+                Err(error) => failed(error, FAILED),
             };
         }
+        Ok(Invocation::Nats(command)) => return prepare_nats(command),
         Err(error) => Err(error.into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("chat-node: {error:#}");
-            ExitCode::from(CANNOT_START)
+        Err(error) => failed(error, CANNOT_START),
+    }
+}
+
+fn failed(error: impl Into<anyhow::Error>, code: u8) -> ExitCode {
+    eprintln!("chat-node: {:#}", error.into());
+    ExitCode::from(code)
+}
+
+fn prepare_nats(command: NatsCommand) -> ExitCode {
+    let result = match command {
+        NatsCommand::Users(users) => match users::write(&users) {
+            Ok(lines) => {
+                println!("{}", lines.join("\n"));
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => Err(error.into()),
+        },
+        NatsCommand::Init(init) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime.map(|runtime| runtime.block_on(init::run(&init))) {
+                Ok(Err(error)) if error.is_of_settings() => return failed(error, CANNOT_START),
+                Ok(result) => result.map_err(anyhow::Error::from),
+                Err(error) => Err(error.into()),
+            }
         }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(error, FAILED),
     }
 }
 
@@ -50,15 +79,14 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .thread_name("http")
         .enable_all()
         .build()?;
+    let entered = runtime.enter();
     let node = Node::start(config)?;
     let (address, admin) = (node.address()?, node.admin_address()?);
-    let shutdown = {
-        let _entered = runtime.enter();
-        shutdown(
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        )
-    };
+    let shutdown = shutdown(
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    drop(entered);
     tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
     println!(
         "Natter is ready: open http://{}:{} in a browser to chat (Ctrl-C stops it)",

@@ -1,10 +1,13 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
+mod nats;
+
 use std::time::Duration;
 
+pub use nats::NatsMetrics;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 pub struct Metrics {
@@ -103,6 +106,11 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Registers what a broker over NATS counts. Call once.
+    pub fn nats(&self) -> Result<NatsMetrics, prometheus::Error> {
+        NatsMetrics::new(&Register(&self.registry))
+    }
+
     pub fn disconnect(&self, code: u16) {
         let code = itoa::Buffer::new().format(code).to_owned();
         self.disconnects.with_label_values(&[code.as_str()]).inc();
@@ -172,6 +180,10 @@ impl Register<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.keep(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.keep(Gauge::with_opts(opts(name, help))?)
     }
 
     fn gauge_vec(

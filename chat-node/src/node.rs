@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::broker::memory::{self, Memory};
-use crate::config::{Config, Listening};
+use crate::broker::nats::{self, Nats};
+use crate::config::{BrokerKind, Config, History, Listening};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::rate::{Rate, RoomRates};
@@ -34,11 +35,12 @@ pub struct Shared {
 impl Shared {
     pub(crate) fn new(
         config: Config,
+        metrics: Metrics,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
-    ) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            metrics: Metrics::new(config.limits.connections)?,
+    ) -> Self {
+        Self {
+            metrics,
             broker,
             registry,
             room_rates: RoomRates::default(),
@@ -46,7 +48,7 @@ impl Shared {
             connects: Mutex::default(),
             started: Instant::now(),
             config,
-        })
+        }
     }
 
     /// Time since the node's start: the clock of deadlines and rates.
@@ -89,6 +91,8 @@ pub enum Error {
     },
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
+    #[error(transparent)]
+    Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
     Worker(#[source] io::Error),
     #[error("failed to start the runtime")]
@@ -100,7 +104,8 @@ pub enum Error {
 /// A node that listens and is ready to run.
 pub struct Node {
     shared: Arc<Shared>,
-    memory: Arc<Memory>,
+    /// The embedded broker, if it is the one in use.
+    memory: Option<Arc<Memory>>,
     inboxes: Vec<Inbox>,
     threads: Vec<JoinHandle<()>>,
     clients: TcpListener,
@@ -108,7 +113,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the ports and starts the workers. Nothing is accepted before `run`.
+    /// Opens the ports, starts the workers and, within the runtime that this is called in, the broker. Nothing is
+    /// accepted before `run`.
     pub fn start(config: Config) -> Result<Self, Error> {
         raise_file_descriptors(config.limits.connections)?;
         let Listening {
@@ -121,16 +127,15 @@ impl Node {
         let clients = open(listen, patience, "clients", "--listen")?;
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
         let registry = Arc::new(Registry::default());
-        let memory = Arc::new(Memory::new(
-            memory::Limits {
-                max_messages_per_room: config.history.max_messages,
-                max_bytes_per_room: config.history.max_bytes,
-                max_age: config.history.max_age,
-                max_total_bytes: config.history.max_total_bytes,
-            },
-            registry.clone(),
-        ));
-        let shared = Arc::new(Shared::new(config, memory.clone(), registry.clone())?);
+        let metrics = Metrics::new(config.limits.connections)?;
+        let mut memory = None;
+        let broker: Arc<dyn Broker> = match config.nats.broker() {
+            BrokerKind::Memory => memory
+                .insert(Arc::new(embedded(&config.history, registry.clone())))
+                .clone(),
+            BrokerKind::Nats => Nats::start(nats(&config)?, registry.clone(), metrics.nats()?),
+        };
+        let shared = Arc::new(Shared::new(config, metrics, broker, registry.clone()));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =
@@ -171,14 +176,14 @@ impl Node {
         // Whoever watches a drain asks the admin port: it stays open to the end.
         let (_never, until_the_end) = watch::channel(false);
         tokio::spawn(http::serve(admin, front, heads, until_the_end));
-        let sweeper = tokio::spawn(sweep(self.memory, shared.clone()));
+        let second = tokio::spawn(every_second(self.memory, shared.clone()));
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
             let seconds = if io::stdin().is_terminal() { 0 } else { 5 };
             Duration::from_secs(seconds)
         });
         drain::drain(shared, &self.inboxes, accept, || stop.send_replace(true)).await;
-        sweeper.abort();
+        second.abort();
         for inbox in &self.inboxes {
             inbox.send(Event::Stop);
         }
@@ -191,21 +196,47 @@ impl Node {
     }
 }
 
-/// Drops expired history of quiet rooms, and shows what the history takes.
-async fn sweep(memory: Arc<Memory>, shared: Arc<Shared>) {
+fn embedded(history: &History, registry: Arc<Registry>) -> Memory {
+    let limits = memory::Limits {
+        max_messages_per_room: history.max_messages,
+        max_bytes_per_room: history.max_bytes,
+        max_age: history.max_age,
+        max_total_bytes: history.max_total_bytes,
+    };
+    Memory::new(limits, registry)
+}
+
+fn nats(config: &Config) -> Result<nats::Settings, nats::account::Error> {
+    Ok(nats::Settings {
+        account: nats::account::Account::new(&config.nats.servers, nats::account::Role::Node)?,
+        node: config.nats.node_name.clone(),
+        shards: config.nats.shards,
+        message_bytes: config.limits.message_bytes,
+        log: nats::Caps {
+            entries: config.nats.shard_log_messages,
+            bytes: config.nats.shard_log_bytes,
+        },
+        patience: config.nats.publish_timeout,
+    })
+}
+
+/// Shows what changes all the time, and drops expired history of quiet rooms.
+async fn every_second(memory: Option<Arc<Memory>>, shared: Arc<Shared>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    let metrics = &shared.metrics;
     loop {
         second.tick().await;
-        memory.sweep(Instant::now());
-        let usage = memory.usage();
-        let metrics = &shared.metrics;
-        metrics.history_rooms.set(usage.rooms as i64);
-        metrics.history_publications.set(usage.publications as i64);
-        metrics.history_bytes.set(usage.bytes as i64);
-        let evicted = metrics.history_evicted_rooms.get();
-        metrics
-            .history_evicted_rooms
-            .inc_by(usage.evicted_rooms_total.saturating_sub(evicted));
+        if let Some(memory) = &memory {
+            memory.sweep(Instant::now());
+            let usage = memory.usage();
+            metrics.history_rooms.set(usage.rooms as i64);
+            metrics.history_publications.set(usage.publications as i64);
+            metrics.history_bytes.set(usage.bytes as i64);
+            let evicted = metrics.history_evicted_rooms.get();
+            metrics
+                .history_evicted_rooms
+                .inc_by(usage.evicted_rooms_total.saturating_sub(evicted));
+        }
         metrics.rooms.set(shared.registry.rooms() as i64);
         metrics.sessions.set(shared.sessions.load(Relaxed) as i64);
     }

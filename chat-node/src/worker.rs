@@ -12,6 +12,7 @@ mod read;
 pub mod timer_wheel;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -24,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
+use crate::ids::RoomName;
 use crate::node::Shared;
 use crate::protocol::CloseReason;
 use crate::room::delivery::Delivery;
@@ -45,6 +47,8 @@ pub enum Event {
         at: Duration,
     },
     Delivery(Arc<Delivery>),
+    /// The room is another incarnation from now on: what its members know of it is worth nothing.
+    Interrupted(RoomName),
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -85,6 +89,8 @@ impl Inbox {
 /// Writes of the pump before other tasks of the worker get their turn: about a millisecond.
 const WRITES_PER_TURN: usize = 128;
 const EVENTS_PER_TURN: usize = 1024;
+/// Connections closed in one tick of the timer wheel because their rooms are other incarnations: about 500 a second.
+const INTERRUPTED_PER_TICK: usize = 25;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Starts the thread of worker `index`.
@@ -167,6 +173,8 @@ pub struct Worker {
     owing: Vec<ConnectionKey>,
     members_shown: usize,
     draining: bool,
+    /// Connections that have to come anew, to be closed a few at a time.
+    interrupted: VecDeque<ConnectionKey>,
     /// Wakes the run loop when something else than an event made work for the pump.
     wake: Rc<Notify>,
 }
@@ -188,6 +196,7 @@ impl Worker {
                 owing: Vec::new(),
                 members_shown: 0,
                 draining: false,
+                interrupted: VecDeque::new(),
                 wake: Rc::default(),
                 shared,
             })
@@ -205,6 +214,7 @@ impl Worker {
         match event {
             Event::Accepted { stream, early, at } => self.accept(stream, early, at),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
+            Event::Interrupted(room) => self.interrupt(&room),
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -363,6 +373,32 @@ impl Worker {
         for key in chosen {
             self.queue_waiting(key);
             self.close(key, &CloseReason::SHUTDOWN);
+        }
+    }
+
+    /// Takes everybody out of `room` at once, so that no offset of one incarnation follows one of another, and closes
+    /// their connections over time.
+    fn interrupt(&mut self, room: &RoomName) {
+        for connection in self.rooms.connections(room) {
+            let Some((_, desk)) = self.desk(connection) else {
+                continue;
+            };
+            if let Some(key) = desk.rooms.find(connection, room.as_str())
+                && let Some(left) = desk.rooms.leave(connection, key)
+            {
+                desk.shared.leave(desk.worker, &left);
+            }
+            self.interrupted.push_back(connection);
+        }
+    }
+
+    /// Closes some of those who have to come anew.
+    fn close_interrupted(&mut self) {
+        for _ in 0..INTERRUPTED_PER_TICK {
+            let Some(key) = self.interrupted.pop_front() else {
+                break;
+            };
+            self.close(key, &CloseReason::INSUFFICIENT_STATE);
         }
     }
 

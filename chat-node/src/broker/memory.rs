@@ -131,6 +131,10 @@ impl Broker for Memory {
             })
         }))
     }
+
+    fn readiness(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 fn answer<T: Send + 'static>(result: Result<T, Error>) -> Answer<T> {

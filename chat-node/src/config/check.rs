@@ -1,12 +1,12 @@
 //! Rules that bind settings together.
 
-use super::{Config, ConfigError};
+use super::{BrokerKind, Config, ConfigError, Nats};
 
 /// What a command may have besides its message.
 pub const COMMAND_OVERHEAD_BYTES: usize = 16 * 1024;
 
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let (limits, history) = (&config.limits, &config.history);
+    let (limits, history, nats) = (&config.limits, &config.history, &config.nats);
     let least_frame_bytes = limits.message_bytes + COMMAND_OVERHEAD_BYTES;
     let rule = |holds: bool, text: &dyn Fn() -> String| match holds {
         true => Ok(()),
@@ -34,7 +34,38 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
              history.maxBytes, but is {}",
             history.max_bytes, history.max_total_bytes
         )
-    })
+    })?;
+    rule(nats.shard_log_bytes >= limits.message_bytes, &|| {
+        format!(
+            "nats.shardLogBytes (--nats-shard-log-bytes) must be at least {}, \
+             limits.messageBytes, but is {}",
+            limits.message_bytes, nats.shard_log_bytes
+        )
+    })?;
+    match contradiction(nats) {
+        Some(text) => Err(ConfigError::Rule(text.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// The first contradiction between the broker and how it is reached.
+fn contradiction(nats: &Nats) -> Option<&'static str> {
+    let servers = &nats.servers;
+    match (nats.broker(), servers.urls.is_empty()) {
+        (BrokerKind::Nats, true) => {
+            Some("broker (--broker) is nats, but nats.url (--nats-url) names no server")
+        }
+        (BrokerKind::Memory, false) => {
+            Some("broker (--broker) is memory, but nats.url (--nats-url) names a server")
+        }
+        (BrokerKind::Memory, true) if servers.credentials.is_some() => Some(
+            "nats.credentials (--nats-credentials) is given, but nats.url (--nats-url) names no server",
+        ),
+        (BrokerKind::Memory, true) if servers.ca.is_some() => {
+            Some("nats.ca (--nats-ca) is given, but nats.url (--nats-url) names no server")
+        }
+        _ => None,
+    }
 }
 
 fn nobody_could_connect(config: &Config) -> String {

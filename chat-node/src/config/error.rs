@@ -93,9 +93,17 @@ impl ConfigError {
             place => Self::Value {
                 place,
                 expected,
-                found: found.to_owned(),
+                found: without_secret(found),
             },
         }
+    }
+}
+
+/// A value as an error may show it: without what stands before the host of a URL.
+fn without_secret(value: &str) -> String {
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => value.to_owned(),
     }
 }
 

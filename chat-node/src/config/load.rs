@@ -10,12 +10,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Arg, Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser as _};
+use clap::parser::ValueSource;
+use clap::{
+    Arg, ArgMatches, Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser as _,
+};
 use http::Uri;
 
 use super::duration::{HOUR, MILLISECOND, between};
 use super::environment::{Environment, variable};
 use super::file::{self, Known};
+use super::nats_command::{self, Init, NatsCommand};
 use super::{Config, ConfigError, FileError, Place, RoomClasses, check};
 
 /// What the process was asked to do.
@@ -23,6 +27,7 @@ use super::{Config, ConfigError, FileError, Place, RoomClasses, check};
 pub enum Invocation {
     Serve(Box<Config>),
     Probe(Probe),
+    Nats(NatsCommand),
 }
 
 /// A health check: ask `url`, wait at most `timeout` for its answer.
@@ -37,7 +42,7 @@ pub struct Probe {
 #[command(name = "chat-node", version, disable_help_subcommand = true)]
 struct Cli {
     /// YAML file with settings
-    #[arg(long = "config", value_name = "FILE")]
+    #[arg(long = "config", value_name = "FILE", global = true)]
     file: Option<PathBuf>,
     #[command(flatten)]
     config: Config,
@@ -56,6 +61,9 @@ enum Action {
         #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = between(MILLISECOND..=HOUR))]
         timeout: Duration,
     },
+    /// Prepare NATS for the nodes: users, streams
+    #[command(subcommand)]
+    Nats(NatsCommand),
 }
 
 /// Values by setting (YAML path), each with the place it comes from.
@@ -90,11 +98,20 @@ pub(super) fn load(
     layers.append(&mut read_environment(&environment)?);
     let Cli { config, action, .. } = parse(Cli::command(), &args, &layers)?;
 
-    if let Some(Action::Probe { url, timeout }) = action {
-        let url = url.unwrap_or_else(|| readiness_url(config.listening.admin_listen));
-        return Ok(Invocation::Probe(Probe { url, timeout }));
+    match action {
+        Some(Action::Probe { url, timeout }) => {
+            let url = url.unwrap_or_else(|| readiness_url(config.listening.admin_listen));
+            return Ok(Invocation::Probe(Probe { url, timeout }));
+        }
+        Some(Action::Nats(command)) => {
+            if let NatsCommand::Init(init) = &command {
+                check_init(init)?;
+            }
+            return Ok(Invocation::Nats(command));
+        }
+        None => {}
     }
-    let known: Vec<_> = settings()
+    let known: Vec<_> = every_flag()
         .iter()
         .filter_map(Arg::get_long)
         .chain(["config"])
@@ -120,24 +137,72 @@ pub(super) fn settings() -> Vec<Arg> {
     command.get_arguments().cloned().collect()
 }
 
+/// The table of settings, and the flags of `chat-node nats …`, some of which are the same.
+fn every_flag() -> Vec<Arg> {
+    [settings(), nats_command::flags()].concat()
+}
+
+/// Every setting that a file may have: nodes and whoever sets the streams up share one.
+fn settings_of_file() -> Vec<Arg> {
+    [settings(), nats_command::settings()].concat()
+}
+
 fn parse(command: Command, args: &[OsString], layers: &Layers) -> Result<Cli, ConfigError> {
     let place = |long: &str| {
         let in_layers = |setting: Arg| Some(layers.get(setting.get_id().as_str())?.0.clone());
-        let setting = settings()
+        let setting = every_flag()
             .into_iter()
             .find(|setting| setting.get_long() == Some(long));
         setting
             .and_then(in_layers)
             .unwrap_or_else(|| Place::Flag(long.to_owned()))
     };
-    let mut command = command.mut_args(name_variable);
-    for (path, (_, values)) in layers {
-        command = command.mut_arg(path, |setting| setting.default_values(values));
+    let nats = |nats: Command| {
+        nats.mut_subcommand("init", |init| layered(init, layers))
+            .mut_subcommand("users", |users| layered(users, layers))
+    };
+    let command = layered(command, layers).mut_subcommand("nats", nats);
+    let matches = command
+        .try_get_matches_from(args)
+        .map_err(|error| ConfigError::from_clap(error, place))?;
+    check_order(&matches)?;
+    Cli::from_arg_matches(&matches).map_err(|error| ConfigError::from_clap(error, place))
+}
+
+/// Makes the values of `layers` the defaults of a command's arguments, and names their variables.
+fn layered(command: Command, layers: &Layers) -> Command {
+    command.mut_args(|argument| {
+        let layer = layers.get(argument.get_id().as_str());
+        let argument = name_variable(argument);
+        match layer {
+            Some((_, values)) => argument.default_values(values),
+            None => argument,
+        }
+    })
+}
+
+/// Refuses flags of the node before `nats`, where they would be taken and have no effect.
+fn check_order(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let is_nats = matches.subcommand_name() == Some("nats");
+    let given = |setting: &Arg| {
+        matches.value_source(setting.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    match settings().iter().find(|setting| is_nats && given(setting)) {
+        None => Ok(()),
+        Some(setting) => Err(ConfigError::Usage(format!(
+            "--{} is given to the node; what is meant for a command of `nats` stands behind it",
+            setting.get_long().unwrap_or_default()
+        ))),
     }
-    let matches = command.try_get_matches_from(args);
-    matches
-        .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| ConfigError::from_clap(error, place))
+}
+
+fn check_init(init: &Init) -> Result<(), ConfigError> {
+    match init.servers.urls.is_empty() {
+        false => Ok(()),
+        true => Err(ConfigError::Rule(
+            "nats.url (--nats-url) names no server".to_owned(),
+        )),
+    }
 }
 
 /// Adds the environment variable to an argument's help, as clap would if it read it.
@@ -152,7 +217,7 @@ fn name_variable(argument: Arg) -> Arg {
 }
 
 fn read_file(file: &Path) -> Result<(Layers, RoomClasses), ConfigError> {
-    let known: Vec<_> = settings()
+    let known: Vec<_> = settings_of_file()
         .iter()
         .map(|setting| Known {
             path: setting.get_id().to_string(),
@@ -179,7 +244,7 @@ fn read_file(file: &Path) -> Result<(Layers, RoomClasses), ConfigError> {
 
 fn read_environment(environment: &Environment) -> Result<Layers, ConfigError> {
     let mut layers = Layers::new();
-    for setting in settings() {
+    for setting in every_flag() {
         let Some(name) = setting.get_long().map(variable) else {
             continue;
         };

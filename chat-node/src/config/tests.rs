@@ -105,6 +105,14 @@ fn every_limit_has_its_documented_default() {
     assert_eq!(history.max_age, Duration::from_secs(720 * 3600));
     assert_eq!((history.max_messages, history.max_bytes), (1000, 4_194_304));
     assert_eq!(history.max_total_bytes, 268_435_456);
+
+    let nats = Config::default().nats;
+    assert_eq!(nats.publish_timeout, Duration::from_secs(4));
+    assert_eq!(
+        (nats.shard_log_messages, nats.shard_log_bytes),
+        (20_000, 16 << 20)
+    );
+    assert_eq!(nats.shards, 8);
 }
 
 #[test]
@@ -374,6 +382,77 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn the_broker_is_nats_as_soon_as_a_server_is_named() {
+    let broker = |args: &[&str]| config(args, &[]).nats.broker();
+    assert_eq!(broker(&[]), BrokerKind::Memory);
+    assert_eq!(broker(&["--broker", "memory"]), BrokerKind::Memory);
+    assert_eq!(broker(&["--nats-url", "nats://n"]), BrokerKind::Nats);
+    let both = ["--nats-url", "nats://n", "--broker", "nats"];
+    assert_eq!(broker(&both), BrokerKind::Nats);
+
+    let texts = |urls: &[ServerUrl]| urls.iter().map(ServerUrl::to_string).collect::<Vec<_>>();
+    let urls = |config: Config| texts(&config.nats.servers.urls);
+    let expected = ["nats://a:4222", "tls://b:1"];
+    let separated = config(&["--nats-url", "nats://a, tls://b:1"], &[]);
+    assert_eq!(urls(separated), expected);
+    let variable = config(&[], &[("NATTER_NATS_URL", "nats://a,tls://b:1")]);
+    assert_eq!(urls(variable), expected);
+    assert_eq!(
+        urls(config_of("nats: {url: ['nats://a', 'tls://b:1']}")),
+        expected
+    );
+}
+
+#[test]
+fn a_broker_that_contradicts_its_servers_is_refused() {
+    for (args, text) in [
+        (
+            &["--broker", "nats"][..],
+            "broker (--broker) is nats, but nats.url (--nats-url) names no server",
+        ),
+        (
+            &["--broker", "memory", "--nats-url", "nats://n"],
+            "broker (--broker) is memory, but nats.url (--nats-url) names a server",
+        ),
+        (
+            &["--nats-credentials", "/x"],
+            "nats.credentials (--nats-credentials) is given, but nats.url (--nats-url) names no server",
+        ),
+        (
+            &["--nats-ca", "/x"],
+            "nats.ca (--nats-ca) is given, but nats.url (--nats-url) names no server",
+        ),
+        (
+            &["--nats-shard-log-bytes", "65535"],
+            "nats.shardLogBytes (--nats-shard-log-bytes) must be at least 65536, limits.messageBytes, but is 65535",
+        ),
+        (
+            &["--shards", "65"],
+            "--shards: expected a whole number from 1 to 64, found '65'",
+        ),
+        (
+            &["--nats-publish-timeout", "50ms"],
+            "--nats-publish-timeout: expected a duration from 100ms to 1m, such as 5s or 1h30m, found '50ms'",
+        ),
+        (
+            &["--node-name", "a.b"],
+            "--node-name: expected 1 to 128 letters, digits, - and _, found 'a.b'",
+        ),
+    ] {
+        assert_eq!(error(args, &[]), text);
+    }
+}
+
+#[test]
+fn a_secret_in_a_server_url_is_not_repeated() {
+    let expected = "expected a URL without a user; nats.credentials is the place of its key";
+    assert_eq!(
+        error(&["--nats-url", "nats://user:hunter2@n"], &[]),
+        format!("--nats-url: {expected}, found 'nats://…@n'")
+    );
+}
+
+#[test]
 fn unknown_flags_and_missing_values_are_one_line() {
     assert_eq!(
         error(&["--conections", "1"], &[]),
@@ -410,6 +489,7 @@ fn help_names_every_setting_its_variable_and_its_group_even_if_the_file_is_broke
         "Access:",
         "Limits:",
         "History:",
+        "NATS:",
         "Shutdown:",
         "Logging:",
     ] {

@@ -33,6 +33,36 @@ pub(super) fn whole<T: TryFrom<u64>>(
     }
 }
 
+/// A parser of sizes in `range`: whole bytes, or with the suffix of a Kubernetes quantity, `512Mi`, `1G`.
+pub(super) fn size(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "" => Some(1),
+            "k" => Some(1000),
+            "M" => Some(1000_u64.pow(2)),
+            "G" => Some(1000_u64.pow(3)),
+            "T" => Some(1000_u64.pow(4)),
+            "Ki" => Some(1 << 10),
+            "Mi" => Some(1 << 20),
+            "Gi" => Some(1 << 30),
+            "Ti" => Some(1 << 40),
+            _ => None,
+        };
+        let number = digits.parse::<u64>().ok();
+        number
+            .zip(unit)
+            .and_then(|(number, unit)| number.checked_mul(unit))
+            .filter(|bytes| range.contains(bytes))
+            .ok_or_else(|| {
+                let (min, max) = (range.start(), range.end());
+                format!("expected a size such as 512Mi or 1G, from {min} to {max} bytes")
+            })
+    }
+}
+
 /// Parses `ip:port`, and kindly `localhost:8080` (127.0.0.1) and `:8080` (0.0.0.0).
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let named = |(host, port): (&str, &str)| {
@@ -95,6 +125,39 @@ mod tests {
                 Err("expected a whole number from 1 to 524288".to_owned()),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_quantities() {
+        let parse = size(1..=1 << 44);
+        for (text, bytes) in [
+            ("1", 1),
+            ("1048576", 1 << 20),
+            ("512Mi", 512 << 20),
+            ("3Gi", 3 << 30),
+            ("1Ti", 1 << 40),
+            ("7Ki", 7 << 10),
+            ("5k", 5000),
+            ("2M", 2_000_000),
+            ("1G", 1_000_000_000),
+            ("1T", 1_000_000_000_000),
+        ] {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "Mi",
+            "1.5Gi",
+            "-1",
+            "1MB",
+            "1mi",
+            "17Ti",
+            "99999999Ti",
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with("expected a size such as 512Mi"), "{text}");
         }
     }
 

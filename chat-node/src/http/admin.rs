@@ -26,7 +26,7 @@ pub fn router(shared: Arc<Shared>, inboxes: Vec<Inbox>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
-        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/readyz", get(readiness))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
@@ -46,6 +46,14 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// Ready once the broker has been joined.
+async fn readiness(State(admin): State<Admin>) -> Response {
+    match admin.shared.broker.readiness() {
+        Ok(()) => "ready\n".into_response(),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, format!("{text}\n")).into_response(),
     }
 }
 

@@ -25,6 +25,7 @@ impl CloseReason {
     pub const CONNECTION_CLOSED: Self = Self::of(3000, "connection closed");
     pub const SHUTDOWN: Self = Self::of(3001, "shutdown");
     pub const SLOW: Self = Self::of(3008, "slow");
+    pub const INSUFFICIENT_STATE: Self = Self::of(3010, "insufficient state");
     pub const NO_PONG: Self = Self::of(3012, "no pong");
     pub const INVALID_TOKEN: Self = Self::of(
         3500,

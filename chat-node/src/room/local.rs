@@ -131,6 +131,13 @@ impl LocalRooms {
             .copied()
     }
 
+    /// Everybody of this worker in the room of that name.
+    pub fn connections(&self, name: &RoomName) -> Vec<ConnectionKey> {
+        let room = self.by_name.get(name).and_then(|key| self.rooms.get(*key));
+        let members = room.map_or(&[][..], |room| &room.members);
+        members.iter().map(|member| member.connection).collect()
+    }
+
     /// The rooms that `connection` is in.
     pub fn places(&self, connection: ConnectionKey) -> &[Place] {
         self.joined.get(connection).map_or(&[], Vec::as_slice)

@@ -68,4 +68,16 @@ impl Feed for Registry {
             inboxes[usize::from(*worker)].send(Event::Delivery(delivery.clone()));
         }
     }
+
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool) {
+        let interested = self.interested.read().expect("no panic holds this lock");
+        let Some(inboxes) = self.inboxes.get() else {
+            return;
+        };
+        for (room, workers) in interested.iter().filter(|(room, _)| affected(room)) {
+            for worker in workers {
+                inboxes[usize::from(*worker)].send(Event::Interrupted(room.clone()));
+            }
+        }
+    }
 }

@@ -44,6 +44,7 @@ impl Session {
                 user: self.user.clone(),
                 client: self.id,
             }),
+            id: None,
         };
         let asked = Instant::now();
         let answer = desk.shared.broker.publish(&room, message);

@@ -31,6 +31,7 @@ impl Worker {
             }
         }
         self.close_those_behind();
+        self.close_interrupted();
         self.settle_down();
         self.show_members();
     }

@@ -13,6 +13,7 @@ use crate::broker::{
 };
 use crate::config::Config;
 use crate::ids::RoomName;
+use crate::metrics::Metrics;
 use crate::node::Shared;
 use crate::room::registry::Registry;
 
@@ -23,6 +24,10 @@ struct SlowBroker {
 }
 
 impl Broker for SlowBroker {
+    fn readiness(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn publish(&self, _: &RoomName, _: Message) -> Answer<Position> {
         unreachable!("nobody publishes here")
     }
@@ -51,7 +56,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
-        let shared = Shared::new(Config::default(), broker.clone(), registry.clone()).unwrap();
+        let shared = Shared::new(
+            Config::default(),
+            Metrics::new(100).unwrap(),
+            broker.clone(),
+            registry.clone(),
+        );
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

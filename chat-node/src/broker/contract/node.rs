@@ -92,6 +92,8 @@ impl Feed for Recorder {
         self.delivered.lock().unwrap().push(delivery);
         self.count.send_modify(|count| *count += 1);
     }
+
+    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool) {}
 }
 
 impl Recorder {
@@ -128,6 +130,7 @@ pub(super) fn message(text: impl Display) -> Message {
     Message {
         data: json(text),
         author: None,
+        id: None,
     }
 }
 

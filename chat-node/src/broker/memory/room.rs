@@ -81,7 +81,11 @@ impl Room {
         now: Instant,
         limits: &Limits,
     ) -> Arc<Publication> {
-        let Message { data, author } = message;
+        let Message {
+            data,
+            author,
+            id: _,
+        } = message;
         self.last += 1;
         let publication = Arc::new(Publication {
             offset: self.last,

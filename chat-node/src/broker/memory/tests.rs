@@ -41,6 +41,8 @@ impl Heard {
 }
 
 impl Feed for Heard {
+    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool) {}
+
     fn deliver(&self, room: &RoomName, publication: &Arc<Publication>) {
         let mut heard = self.0.lock().unwrap();
         heard.push((room.clone(), publication.offset));
@@ -76,6 +78,7 @@ impl Bench {
         let message = Message {
             data: Bytes::from(vec![b'1'; bytes]),
             author: None,
+            id: None,
         };
         at_once(self.broker.publish(&room(name), message)).unwrap()
     }
@@ -400,6 +403,8 @@ fn open_rooms_stay_even_if_they_alone_exceed_the_limit() {
 fn a_feed_that_panics_leaves_the_broker_usable() {
     struct Panics;
     impl Feed for Panics {
+        fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool) {}
+
         fn deliver(&self, _: &RoomName, _: &Arc<Publication>) {
             panic!("on purpose");
         }
@@ -409,6 +414,7 @@ fn a_feed_that_panics_leaves_the_broker_usable() {
     let message = Message {
         data: Bytes::from_static(b"1"),
         author: None,
+        id: None,
     };
     let publish = || broker.publish(&room("a"), message);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(publish));

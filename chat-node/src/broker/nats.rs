@@ -1,0 +1,205 @@
+//! The broker over NATS JetStream: any number of nodes serve the same rooms.
+//!
+//! publish -> stream of the room's shard -> acknowledged by a quorum
+//! stream -> live copies, audits, reads -> the shard's log on each node -> members
+//!
+//! Nothing is delivered on an acknowledgement, and nothing but a shard's log is ever delivered: so all members of a
+//! room, on all nodes, see one order.
+
+pub mod account;
+mod api;
+mod batch;
+mod connection;
+pub mod credentials;
+mod event;
+mod follower;
+mod health;
+pub mod init;
+mod link;
+mod pages;
+mod publish;
+mod reads;
+mod resume;
+mod room_reads;
+mod shard;
+mod shard_log;
+mod streams;
+mod subject;
+pub mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use account::Account;
+pub use shard_log::Caps;
+
+use self::connection::Incident;
+use self::follower::Follower;
+use self::health::{Health, Trouble};
+use self::link::{Link, Purpose};
+use self::publish::Publisher;
+use self::reads::Reads;
+use self::resume::Resumes;
+use self::room_reads::RoomReads;
+use self::shard::Shard;
+use self::subject::shard_of;
+use super::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
+use crate::ids::RoomName;
+use crate::metrics::NatsMetrics;
+
+/// What the broker is told at start.
+#[derive(Clone)]
+pub struct Settings {
+    pub account: Account,
+    /// This node's name among the others.
+    pub node: String,
+    /// How many streams there are; decided once, when they were created.
+    pub shards: u16,
+    /// The largest message: the streams must take it.
+    pub message_bytes: usize,
+    pub log: Caps,
+    /// When a client is told that the broker cannot be reached: SDKs give up soon after.
+    pub patience: Duration,
+}
+
+pub struct Nats {
+    shards: Vec<Arc<Shard>>,
+    publisher: Publisher,
+    room_reads: RoomReads,
+    resumes: Resumes,
+    health: Arc<Health>,
+    patience: Duration,
+    /// Ends with the broker.
+    _tasks: JoinSet<()>,
+}
+
+impl Nats {
+    /// Starts to connect and to follow the shards; must be called within a runtime.
+    pub fn start(settings: Settings, feed: Arc<dyn Feed>, metrics: NatsMetrics) -> Arc<Self> {
+        let Settings {
+            account,
+            node,
+            shards: count,
+            message_bytes,
+            log: caps,
+            patience,
+        } = settings;
+        let health = Arc::new(Health::new(metrics.clone(), count));
+        let mut tasks = JoinSet::new();
+        let (incident_sender, incidents) = mpsc::unbounded_channel();
+        let [live, publishes, reads] = Purpose::ALL.map(|purpose| {
+            let link = Link::new(purpose);
+            tasks.spawn(link.clone().keep_open(
+                account.clone(),
+                node.clone(),
+                health.clone(),
+                incident_sender.clone(),
+            ));
+            link
+        });
+        let dropped = watch::Sender::new(0);
+        let reads = Reads::new(reads, metrics);
+        let shards: Vec<_> = (0..count)
+            .map(|index| Arc::new(Shard::new(index)))
+            .collect();
+        for shard in &shards {
+            let follower = Follower {
+                shard: shard.clone(),
+                shards: count,
+                message_bytes,
+                caps,
+                link: live.clone(),
+                reads: reads.clone(),
+                feed: feed.clone(),
+                health: health.clone(),
+                dropped: dropped.subscribe(),
+                failed_audits: 0,
+                backwards: None,
+                distrusted: false,
+            };
+            tasks.spawn(follower.run());
+        }
+        tasks.spawn(heed(incidents, dropped, health.clone()));
+        let room_reads = RoomReads::new(reads.clone());
+        Arc::new(Self {
+            shards,
+            publisher: Publisher {
+                link: publishes,
+                reads,
+                health: health.clone(),
+                timeout: patience,
+            },
+            resumes: Resumes::new(room_reads.clone()),
+            room_reads,
+            health,
+            patience,
+            _tasks: tasks,
+        })
+    }
+
+    fn shard(&self, room: &RoomName) -> Arc<Shard> {
+        let index = shard_of(room, self.shards.len() as u16);
+        self.shards[usize::from(index)].clone()
+    }
+}
+
+/// Has followers look after messages were dropped, and tells what NATS refuses.
+async fn heed(
+    mut incidents: mpsc::UnboundedReceiver<Incident>,
+    dropped: watch::Sender<u64>,
+    health: Arc<Health>,
+) {
+    while let Some(incident) = incidents.recv().await {
+        match incident {
+            Incident::Dropped => {
+                health.metrics().dropped.inc();
+                dropped.send_modify(|count| *count += 1);
+            }
+            Incident::Refused(what) => {
+                let text = format!("the server refuses this node something: {what}");
+                health.raise(Trouble::Permission, text);
+            }
+        }
+    }
+}
+
+impl Broker for Nats {
+    fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
+        let (publisher, shard) = (self.publisher.clone(), self.shard(room));
+        Box::pin(publisher.publish(shard, room.clone(), message))
+    }
+
+    fn open(&self, room: &RoomName) {
+        self.shard(room).open();
+    }
+
+    fn close(&self, room: &RoomName) {
+        self.shard(room).close();
+    }
+
+    fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined> {
+        let (resumes, shard) = (self.resumes.clone(), self.shard(room));
+        Box::pin(resumes.join(shard, room.clone(), resume, self.patience))
+    }
+
+    fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
+        let (reads, shard) = (self.room_reads.clone(), self.shard(room));
+        Box::pin(pages::page(
+            reads,
+            shard,
+            room.clone(),
+            query,
+            self.patience,
+        ))
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        self.health.readiness()
+    }
+}

@@ -1,0 +1,457 @@
+//! Follows one shard: feed, audits and reads -> the shard's log -> rooms with members on this node.
+//!
+//! The feed may lose anything at any time without a word, so nothing is believed complete until the leader's last
+//! sequence has been compared; what is missing is read from the stream.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_nats::{Message, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::api::StreamInfo;
+use super::batch::Stored;
+use super::connection::Connection;
+use super::event;
+use super::health::{Health, Trouble};
+use super::link::Link;
+use super::reads::{AtLeader, Info, Reads, info, number, parse_time, text};
+use super::shard::Shard;
+use super::shard_log::{Caps, Entry, Offered, ShardLog};
+use super::streams;
+use super::subject::{self, shard_of};
+use crate::broker::Feed;
+
+/// Between two looks at the leader's last sequence.
+const AUDIT: Duration = Duration::from_secs(2);
+/// How long a sequence that somebody has seen may take to come by the feed.
+const HINT_PATIENCE: Duration = Duration::from_millis(50);
+/// How long the feed may take to bring what an audit has shown.
+const FEED_PATIENCE: Duration = Duration::from_millis(20);
+/// After so many audits without an answer the server counts as cut off from the others.
+const FAILED_AUDITS: u32 = 4;
+/// A stream that is so long behind what this node has seen of it is another one.
+const BACKWARDS: Duration = Duration::from_secs(15);
+/// Between two reads that bring nothing.
+const RETRY: Duration = Duration::from_millis(20);
+/// Replicas may lag; the leader is asked after so long.
+const ASK_LEADER: Duration = Duration::from_secs(2);
+/// Messages taken from the feed before they are delivered.
+const TAKEN_AT_ONCE: usize = 256;
+/// A clock that is off by more is told of.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+pub struct Follower {
+    pub shard: Arc<Shard>,
+    pub shards: u16,
+    pub message_bytes: usize,
+    pub caps: Caps,
+    pub link: Arc<Link>,
+    pub reads: Reads,
+    pub feed: Arc<dyn Feed>,
+    pub health: Arc<Health>,
+    /// Changes when the client library has dropped messages.
+    pub dropped: watch::Receiver<u64>,
+    /// Audits in a row without an answer.
+    pub failed_audits: u32,
+    /// Since when the leader has been behind this node.
+    pub backwards: Option<Instant>,
+    /// The stream has used sequences again: nothing of it is believed before it has a new epoch.
+    pub distrusted: bool,
+}
+
+impl Follower {
+    /// Follows the shard whenever it is used, for ever.
+    pub async fn run(mut self) {
+        loop {
+            while !self.shard.is_used() {
+                self.shard.wake.notified().await;
+            }
+            self.health.metrics().followed.inc();
+            self.follow().await;
+            self.health.metrics().followed.dec();
+            let nothing = ShardLog::new(0, 0, self.caps);
+            self.shard.change(|state| {
+                state.ready = false;
+                state.log = nothing;
+                state.epoch = "".into();
+            });
+            self.show_log();
+        }
+    }
+
+    /// Follows until nobody uses the shard.
+    async fn follow(&mut self) {
+        while self.shard.is_used() {
+            let connected = self.link.connected();
+            let Ok(connection) = tokio::time::timeout(AUDIT, connected).await else {
+                continue;
+            };
+            if let Some(live) = connection.subscribe(subject::live(self.shard.index)).await {
+                self.follow_over(&connection, live).await;
+            }
+        }
+    }
+
+    /// Follows over one connection, until there is another one or nobody uses the shard.
+    async fn follow_over(&mut self, connection: &Arc<Connection>, mut live: Subscriber) {
+        let link = self.link.clone();
+        let replaced = link.replaced(connection);
+        tokio::pin!(replaced);
+        let mut audit_at = Instant::now();
+        loop {
+            tokio::select! {
+                message = live.next() => match message {
+                    Some(message) => self.take(message, &mut live),
+                    None => return,
+                },
+                () = sleep_until(audit_at) => {
+                    if !self.shard.is_used() {
+                        return;
+                    }
+                    self.audit(connection).await;
+                    self.await_feed(&mut live).await;
+                    audit_at = Instant::now() + AUDIT;
+                }
+                () = self.shard.wake.notified() => {
+                    audit_at = audit_at.min(Instant::now() + HINT_PATIENCE);
+                }
+                _ = self.dropped.changed() => audit_at = Instant::now(),
+                () = &mut replaced => return,
+            }
+            if self.shard.lock().log.has_gap() {
+                self.fill(connection).await;
+            }
+        }
+    }
+
+    /// Takes a message of the feed and those that came with it.
+    fn take(&mut self, first: Message, live: &mut Subscriber) {
+        let mut reused = self.offer_live(first);
+        for _ in 1..TAKEN_AT_ONCE {
+            let Some(Some(message)) = live.next().now_or_never() else {
+                break;
+            };
+            reused |= self.offer_live(message);
+        }
+        if reused {
+            self.distrust("it has used sequences again");
+        }
+        self.deliver();
+    }
+
+    /// True if the message shows that the stream uses its sequences again.
+    fn offer_live(&self, message: Message) -> bool {
+        let time = text(&message, "Nats-Time-Stamp").and_then(parse_time);
+        let (Some(sequence), Some(time)) = (number(&message, "Nats-Sequence"), time) else {
+            return false;
+        };
+        let entry = match subject::parse_event(&message.subject) {
+            Some((room, kind)) => self.entry(Stored {
+                sequence,
+                room,
+                kind,
+                time,
+                payload: message.payload,
+            }),
+            None => Entry { time, event: None },
+        };
+        self.shard.change(|state| state.log.offer(sequence, entry)) == Offered::Reused
+    }
+
+    /// What the log keeps of a stored event: nothing but its place if it can be given to nobody.
+    fn entry(&self, stored: Stored) -> Entry {
+        let Stored {
+            sequence,
+            room,
+            kind,
+            time,
+            payload,
+        } = stored;
+        let event = event::decode(room, kind, sequence, payload).unwrap_or_else(|error| {
+            self.health.metrics().undeliverable.inc();
+            let stream = streams::stream_name(self.shard.index);
+            tracing::warn!("NATS: message {sequence} of stream {stream} is skipped: {error}");
+            None
+        });
+        Entry { time, event }
+    }
+
+    /// Hands on what the log has newly got.
+    fn deliver(&self) {
+        if self.distrusted {
+            return;
+        }
+        loop {
+            let Some(event) = self.shard.lock().log.next_delivery() else {
+                break;
+            };
+            self.feed.deliver(&event.room, &event.publication);
+        }
+        self.shard.lock().log.evict();
+    }
+
+    /// Compares the log with what the leader has.
+    async fn audit(&mut self, connection: &Arc<Connection>) {
+        self.health.metrics().audits.inc();
+        let index = self.shard.index;
+        let stream = streams::stream_name(index);
+        let asked = SystemTime::now();
+        match info(connection, index, None).await {
+            Info::Led(info) => {
+                self.failed_audits = 0;
+                self.check_clock(&info, asked);
+                self.compare(connection, &info).await;
+                return;
+            }
+            Info::Missing => self.stop(format!(
+                "stream {stream} is missing; create it with `chat-node nats init`"
+            )),
+            Info::Refused(error) => self.stop(format!("stream {stream} cannot be read: {error}")),
+            Info::Leaderless | Info::Silent => {
+                if !self.shard.lock().ready {
+                    let text = format!("stream {stream} has no leader that answers");
+                    self.health.raise(Trouble::Stream(index), text);
+                }
+            }
+        }
+        self.failed_audits += 1;
+        if self.failed_audits >= FAILED_AUDITS {
+            self.failed_audits = 0;
+            self.link.suspect(connection);
+        }
+    }
+
+    async fn compare(&mut self, connection: &Arc<Connection>, info: &StreamInfo) {
+        if let Err(text) = streams::check_for_node(
+            &info.config,
+            self.shard.index,
+            self.shards,
+            self.message_bytes,
+        ) {
+            return self.stop(text);
+        }
+        let epoch = streams::epoch(&info.created, &info.config.metadata);
+        let last = info.state.last_seq;
+        let (known, ready, pos) = {
+            let state = self.shard.lock();
+            (state.epoch.clone(), state.ready, state.log.pos())
+        };
+        if *known != *epoch {
+            return self.begin(connection, info, epoch).await;
+        }
+        if self.distrusted {
+            return;
+        }
+        if last < pos {
+            let since = *self.backwards.get_or_insert_with(Instant::now);
+            if since.elapsed() >= BACKWARDS {
+                self.distrust(&format!("it ends at {last} and was at {pos} before"));
+            }
+            return;
+        }
+        self.backwards = None;
+        if self.shard.hinted() > last {
+            self.shard.forget_hints();
+        }
+        self.shard.change(|state| state.log.raise_target(last));
+        if !ready {
+            self.fill(connection).await;
+            self.start();
+        }
+    }
+
+    /// Begins a log of the stream as it is now.
+    async fn begin(&mut self, connection: &Arc<Connection>, info: &StreamInfo, epoch: String) {
+        let state = &info.state;
+        let last = state.last_seq;
+        let bytes_each = state.bytes / state.messages.max(1) + 1;
+        let fitting = (self.caps.bytes as u64 / bytes_each).min(self.caps.entries as u64);
+        let low = last
+            .saturating_sub(fitting)
+            .max(state.first_seq.saturating_sub(1))
+            .min(last);
+        let log = ShardLog::new(low, last, self.caps);
+        self.distrusted = false;
+        self.backwards = None;
+        self.shard.forget_hints();
+        let before = self.shard.change(|state| {
+            state.ready = false;
+            state.log = log;
+            std::mem::replace(&mut state.epoch, epoch.into())
+        });
+        if !before.is_empty() {
+            let stream = streams::stream_name(self.shard.index);
+            tracing::warn!("NATS: stream {stream} is a new one: its members have to recover");
+            let (shard, shards) = (self.shard.index, self.shards);
+            self.feed.interrupt(&|room| shard_of(room, shards) == shard);
+        }
+        self.fill(connection).await;
+        self.start();
+    }
+
+    /// The log is as far as the leader was: it can be read.
+    fn start(&self) {
+        let ready = self.shard.change(|state| {
+            state.ready = !state.log.has_gap();
+            state.ready
+        });
+        if ready {
+            self.health.clear(Trouble::Stream(self.shard.index));
+            self.health.followed(self.shard.index);
+            self.show_log();
+        }
+    }
+
+    /// Nothing can be read before `text` is cured.
+    fn stop(&self, text: String) {
+        self.shard.change(|state| state.ready = false);
+        self.health.raise(Trouble::Stream(self.shard.index), text);
+    }
+
+    fn distrust(&mut self, what: &str) {
+        self.distrusted = true;
+        let stream = streams::stream_name(self.shard.index);
+        self.stop(format!(
+            "stream {stream} is not what it was: {what}; if it was restored or recreated, run \
+             `chat-node nats init --renew-epochs`"
+        ));
+    }
+
+    fn check_clock(&self, info: &StreamInfo, asked: SystemTime) {
+        let Some(theirs) = info.ts.as_deref().and_then(parse_time) else {
+            return;
+        };
+        let skew = match theirs.duration_since(asked) {
+            Ok(ahead) => ahead,
+            Err(behind) => behind.duration(),
+        };
+        self.health.metrics().clock_skew.set(skew.as_secs_f64());
+        if skew > CLOCK_SKEW {
+            let text = format!(
+                "this node's clock and that of NATS differ by {} s",
+                skew.as_secs()
+            );
+            self.health.raise(Trouble::ClockSkew, text);
+        } else {
+            self.health.clear(Trouble::ClockSkew);
+        }
+    }
+
+    /// Gives the feed a moment to bring what exists, so that it need not be read.
+    async fn await_feed(&mut self, live: &mut Subscriber) {
+        let until = Instant::now() + FEED_PATIENCE;
+        while self.shard.lock().log.has_gap()
+            && let Ok(Some(message)) = timeout_at(until, live.next()).await
+        {
+            self.take(message, live);
+        }
+    }
+
+    /// Reads what is missing, until nothing is or this connection is over.
+    async fn fill(&mut self, connection: &Arc<Connection>) {
+        let metrics = self.health.metrics().clone();
+        let mut progress = Instant::now();
+        let mut counted = false;
+        while !self.distrusted {
+            let (from, missing) = {
+                let log = &self.shard.lock().log;
+                (log.pos() + 1, log.target().saturating_sub(log.pos()))
+            };
+            if missing == 0 {
+                break;
+            }
+            if !std::mem::replace(&mut counted, true) {
+                metrics.gap_fills.inc();
+            }
+            let mut moved = self.read(from, missing).await;
+            if !moved && progress.elapsed() > ASK_LEADER {
+                moved = self.read_at_leader(connection, from).await;
+            }
+            self.deliver();
+            if moved {
+                progress = Instant::now();
+            } else {
+                if connection.has_ended() {
+                    break;
+                }
+                sleep(RETRY).await;
+            }
+        }
+        self.show_log();
+    }
+
+    /// Reads on from `from`. False if that brought nothing.
+    async fn read(&self, from: u64, missing: u64) -> bool {
+        let Some(batch) = self.reads.next(self.shard.index, ">", from, missing).await else {
+            return false;
+        };
+        let Some(read) = batch.read else {
+            return false;
+        };
+        let filled = batch.events.len() as u64;
+        for stored in batch.events {
+            let (sequence, entry) = (stored.sequence, self.entry(stored));
+            if !self.skip_to(sequence).await {
+                return true;
+            }
+            self.shard.change(|state| state.log.offer(sequence, entry));
+        }
+        // What follows the last event up to there belongs to nobody.
+        self.shard.change(|state| state.log.skip_to(read + 1));
+        self.health.metrics().filled.inc_by(filled);
+        true
+    }
+
+    /// Passes over what is missing before `sequence`, if it was really erased.
+    async fn skip_to(&self, sequence: u64) -> bool {
+        let missing = self.shard.lock().log.pos() + 1;
+        if missing < sequence {
+            match self.reads.at_leader(self.shard.index, missing, None).await {
+                AtLeader::Nothing => {}
+                // A subject that no node writes.
+                AtLeader::Stored(None, _) => {}
+                AtLeader::Stored(Some(_), _) | AtLeader::Unknown => return false,
+            }
+            self.shard.change(|state| state.log.skip_to(sequence));
+        }
+        true
+    }
+
+    /// Asks the leader for what no replica gives. False if that brought nothing.
+    async fn read_at_leader(&self, connection: &Arc<Connection>, from: u64) -> bool {
+        let index = self.shard.index;
+        match self.reads.at_leader(index, from, Some(">")).await {
+            AtLeader::Stored(stored, sequence) => {
+                let entry = stored.map(|stored| self.entry(stored));
+                self.shard.change(|state| {
+                    state.log.skip_to(sequence);
+                    match entry {
+                        Some(entry) => {
+                            state.log.offer(sequence, entry);
+                        }
+                        None => state.log.skip_to(sequence + 1),
+                    }
+                });
+                true
+            }
+            // Everything up to the leader's last sequence was erased.
+            AtLeader::Nothing => match info(connection, index, None).await {
+                Info::Led(info) if info.state.last_seq >= from => {
+                    self.shard
+                        .change(|state| state.log.skip_to(info.state.last_seq + 1));
+                    true
+                }
+                _ => false,
+            },
+            AtLeader::Unknown => false,
+        }
+    }
+
+    fn show_log(&self) {
+        let bytes = self.shard.lock().log.bytes();
+        self.health.metrics().log_bytes(self.shard.index, bytes);
+    }
+}

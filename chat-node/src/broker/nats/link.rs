@@ -1,0 +1,147 @@
+//! A way to NATS that is kept open: one connection after the other, each to the next server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::sleep;
+
+use super::account::Account;
+use super::connection::{Connection, Incident, Life};
+use super::health::{Health, Trouble};
+
+/// What a link carries: so that what one kind of traffic does to a connection does not touch the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Live copies and the questions that show whether any are missing.
+    Feed,
+    Publish,
+    Reads,
+}
+
+impl Purpose {
+    pub const ALL: [Self; 3] = [Self::Feed, Self::Publish, Self::Reads];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Publish => "publish",
+            Self::Reads => "reads",
+        }
+    }
+}
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A connection so young is not replaced on suspicion: its server has just answered.
+const YOUNG: Duration = Duration::from_secs(2);
+/// Nodes leave a server that shuts down one after the other.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+pub struct Link {
+    purpose: Purpose,
+    current: watch::Sender<Option<Arc<Connection>>>,
+    suspected: Notify,
+}
+
+impl Link {
+    pub fn new(purpose: Purpose) -> Arc<Self> {
+        Arc::new(Self {
+            purpose,
+            current: watch::Sender::new(None),
+            suspected: Notify::new(),
+        })
+    }
+
+    /// The connection in use, if it has not ended.
+    pub fn current(&self) -> Option<Arc<Connection>> {
+        let current = self.current.borrow();
+        current
+            .as_ref()
+            .filter(|connection| !connection.has_ended())
+            .cloned()
+    }
+
+    /// Waits for a connection; ends at once when there is one.
+    pub async fn connected(&self) -> Arc<Connection> {
+        let mut current = self.current.subscribe();
+        loop {
+            current.mark_unchanged();
+            if let Some(connection) = self.current() {
+                return connection;
+            }
+            if current.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until `connection` is not the one to use any more.
+    pub async fn replaced(&self, connection: &Arc<Connection>) {
+        let mut current = self.current.subscribe();
+        let other = |current: &Option<Arc<Connection>>| {
+            !current
+                .as_ref()
+                .is_some_and(|current| Arc::ptr_eq(current, connection))
+        };
+        let _ = current.wait_for(other).await;
+    }
+
+    /// `connection` looks open but answers nothing: its server may be cut off. Try another one.
+    pub fn suspect(&self, connection: &Arc<Connection>) {
+        let is_current = self
+            .current()
+            .is_some_and(|current| Arc::ptr_eq(&current, connection));
+        if is_current && connection.age() > YOUNG {
+            self.suspected.notify_one();
+        }
+    }
+
+    /// Keeps the link open, for ever.
+    pub async fn keep_open(
+        self: Arc<Self>,
+        account: Account,
+        node: String,
+        health: Arc<Health>,
+        incidents: mpsc::UnboundedSender<Incident>,
+    ) {
+        let name = format!("natter {node} {}", self.purpose.name());
+        let servers = account.urls();
+        let mut server = fastrand::usize(..servers.len());
+        let mut pause = Duration::ZERO;
+        loop {
+            let opened =
+                Connection::open(&account, &name, &servers[server], incidents.clone()).await;
+            server = (server + 1) % servers.len();
+            let connection = match opened {
+                Ok(connection) => connection,
+                Err(error) => {
+                    // One server that is down is the cluster's business; none at all is ours.
+                    if self.current().is_none() {
+                        health.raise(Trouble::Connection(self.purpose), error.to_string());
+                    }
+                    pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
+                    sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                    if self.current().is_none() {
+                        self.current.send_replace(None);
+                    }
+                    continue;
+                }
+            };
+            pause = Duration::ZERO;
+            health.connected(self.purpose, connection.server());
+            self.current.send_replace(Some(connection.clone()));
+            tokio::select! {
+                life = connection.over() => match life {
+                    Life::Leaving => sleep(LEAVE_WITHIN.mul_f64(fastrand::f64())).await,
+                    Life::Usable | Life::Ended => {
+                        self.current.send_replace(None);
+                        let text = format!("lost the connection to {}", connection.server());
+                        health.raise(Trouble::Connection(self.purpose), text);
+                    }
+                },
+                // The old connection stays in use until the new one is open.
+                () = self.suspected.notified() => {}
+            }
+        }
+    }
+}

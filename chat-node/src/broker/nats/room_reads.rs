@@ -1,0 +1,162 @@
+//! Reads of one room's stored events, older than the log. Nothing is believed to be the end without proof.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use super::batch::Stored;
+use super::event;
+use super::reads::{Info, Reads};
+use super::subject::ShardIndex;
+use crate::broker::{Error, Publication};
+
+/// Between two reads that bring nothing, and how many of those in a row are too many.
+const RETRY: Duration = Duration::from_millis(20);
+const RETRIES: usize = 100;
+/// Rooms that are read at the same time: servers have other work.
+const AT_ONCE: usize = 16;
+
+#[derive(Clone)]
+pub struct RoomReads {
+    reads: Reads,
+    permits: Arc<Semaphore>,
+}
+
+/// One room's events of some kind: its shard and the subjects to read.
+#[derive(Clone, Debug)]
+pub struct Subjects {
+    pub shard: ShardIndex,
+    pub filter: String,
+}
+
+impl RoomReads {
+    pub fn new(reads: Reads) -> Self {
+        Self {
+            reads,
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Waits until this reading may begin.
+    pub async fn permit(&self) -> Result<impl Drop + use<>, Error> {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map_err(|_| Error::Unreachable)
+    }
+
+    /// The newest sequence of the room, as a server sees it that has come at least to `low`.
+    pub async fn newest(&self, room: &Subjects, low: u64) -> Result<Option<u64>, Error> {
+        let (shard, filter) = (room.shard, room.filter.as_str());
+        for _ in 0..RETRIES {
+            match self.reads.newest(shard, filter, None).await {
+                Some(batch) if batch.up_to.is_some_and(|up_to| up_to >= low) => {
+                    return Ok(batch.read);
+                }
+                // A replica that lags may say so, too: the leader decides.
+                Some(batch) if batch.nothing => {
+                    if let Info::Led(info) = self.reads.info(shard, Some(filter)).await
+                        && info.state.last_seq >= low
+                        && info
+                            .state
+                            .subjects
+                            .is_none_or(|subjects| subjects.is_empty())
+                    {
+                        return Ok(None);
+                    }
+                }
+                _ => {}
+            }
+            sleep(RETRY).await;
+        }
+        Err(Error::Unreachable)
+    }
+
+    /// The newest event before `end`, as a server sees it that has come at least to `end - 1`.
+    pub async fn newest_before(&self, room: &Subjects, end: u64) -> Result<Option<Stored>, Error> {
+        let Some(up_to) = end.checked_sub(1).filter(|up_to| *up_to > 0) else {
+            return Ok(None);
+        };
+        for _ in 0..RETRIES {
+            match self
+                .reads
+                .newest(room.shard, &room.filter, Some(up_to))
+                .await
+            {
+                Some(mut batch) if !batch.broken && batch.read.is_some() => {
+                    return Ok(batch.events.pop());
+                }
+                // Nothing so early, unless the replica lags or the room was always empty.
+                Some(batch) if batch.nothing || batch.up_to.is_some() => {
+                    if let Info::Led(info) = self.reads.info(room.shard, None).await {
+                        let oldest = self.reads.next(room.shard, &room.filter, 1, 1).await;
+                        let begins_later = oldest
+                            .and_then(|oldest| oldest.read)
+                            .is_some_and(|oldest| oldest >= end);
+                        if begins_later
+                            || info.state.first_seq >= end
+                            || self.newest(room, up_to).await?.is_none()
+                        {
+                            return Ok(None);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            sleep(RETRY).await;
+        }
+        Err(Error::Unreachable)
+    }
+
+    /// The first sequence that the stream still has.
+    pub async fn first(&self, shard: ShardIndex) -> Result<u64, Error> {
+        for _ in 0..RETRIES {
+            if let Info::Led(info) = self.reads.info(shard, None).await {
+                return Ok(info.state.first_seq);
+            }
+            sleep(RETRY).await;
+        }
+        Err(Error::Unreachable)
+    }
+
+    /// Reads publications after `from`, ascending, until sequence `until`, which exists, has been read or passed, or
+    /// `take` breaks off. `most` is about how many are wanted.
+    pub async fn forward(
+        &self,
+        room: &Subjects,
+        from: u64,
+        until: u64,
+        most: u64,
+        mut take: impl FnMut(Arc<Publication>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let (mut read, mut retries) = (from, 0);
+        while read < until {
+            let batch = self
+                .reads
+                .next(room.shard, &room.filter, read + 1, most)
+                .await;
+            let Some((batch, end)) = batch.and_then(|batch| batch.read.map(|end| (batch, end)))
+            else {
+                retries += 1;
+                if retries > RETRIES {
+                    return Err(Error::Unreachable);
+                }
+                sleep(RETRY).await;
+                continue;
+            };
+            for stored in batch.events {
+                // What can be given to nobody has been told of when it was new.
+                let event =
+                    event::decode(stored.room, stored.kind, stored.sequence, stored.payload);
+                if let Ok(Some(event)) = event
+                    && take(event.publication).is_break()
+                {
+                    return Ok(());
+                }
+            }
+            (read, retries) = (end, 0);
+        }
+        Ok(())
+    }
+}

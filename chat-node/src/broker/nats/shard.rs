@@ -1,0 +1,183 @@
+//! One shard on this node: its log, who uses it, and how far it has come.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use super::shard_log::{Caps, ShardLog};
+use super::subject::ShardIndex;
+use crate::broker::{Epoch, Error, Position};
+
+/// A shard without members is followed so long after its last use.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// How long the log may take to come to a sequence that is known to exist.
+pub const CATCH_UP: Duration = Duration::from_millis(800);
+
+pub struct Shard {
+    pub index: ShardIndex,
+    state: Mutex<State>,
+    /// Changes whenever the state may interest somebody who waits.
+    seen: watch::Sender<Seen>,
+    /// Rooms with members on this node, counted once per worker.
+    open: AtomicUsize,
+    started: Instant,
+    /// When it was last used, in milliseconds since `started`.
+    used_at: AtomicU64,
+    /// The highest sequence that an acknowledgement or a client has named.
+    hinted: AtomicU64,
+    /// The highest sequence that was acknowledged to a client of this node.
+    acknowledged: AtomicU64,
+    /// Wakes the follower.
+    pub wake: Notify,
+}
+
+#[derive(Debug)]
+pub struct State {
+    pub epoch: Epoch,
+    pub log: ShardLog,
+    pub ready: bool,
+}
+
+impl State {
+    /// The shard's position stands for that of each of its rooms: quiet ones then outlive what others drop.
+    pub fn position(&self) -> Position {
+        Position {
+            offset: self.log.pos(),
+            epoch: self.epoch.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    ready: bool,
+    pos: u64,
+}
+
+impl Shard {
+    pub fn new(index: ShardIndex) -> Self {
+        let caps = Caps {
+            entries: 0,
+            bytes: 0,
+        };
+        let (ready, pos) = (false, 0);
+        Self {
+            index,
+            state: Mutex::new(State {
+                epoch: "".into(),
+                log: ShardLog::new(0, 0, caps),
+                ready,
+            }),
+            seen: watch::Sender::new(Seen { ready, pos }),
+            open: AtomicUsize::new(0),
+            started: Instant::now(),
+            used_at: AtomicU64::new(0),
+            hinted: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            wake: Notify::new(),
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic holds this lock")
+    }
+
+    /// Changes the state and tells those who wait.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let seen = Seen {
+            ready: state.ready,
+            pos: state.log.pos(),
+        };
+        drop(state);
+        self.seen
+            .send_if_modified(|before| std::mem::replace(before, seen) != seen);
+        result
+    }
+
+    pub fn open(&self) {
+        self.open.fetch_add(1, Relaxed);
+        self.touch();
+    }
+
+    pub fn close(&self) {
+        self.touch();
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// Somebody uses the shard: it is followed for a while.
+    pub fn touch(&self) {
+        let now = self.started.elapsed().as_millis() as u64;
+        self.used_at.store(now, Relaxed);
+        if !self.seen.borrow().ready {
+            self.wake.notify_one();
+        }
+    }
+
+    pub fn is_used(&self) -> bool {
+        let used_at = Duration::from_millis(self.used_at.load(Relaxed));
+        self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + LINGER
+    }
+
+    /// Sequence `exists` was seen by somebody: the follower looks whether it comes.
+    pub fn hint(&self, exists: u64) {
+        if self.hinted.fetch_max(exists, Relaxed) < exists && self.seen.borrow().pos < exists {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A client of this node knows that `sequence` exists, and expects to read it here.
+    pub fn acknowledge(&self, sequence: u64) {
+        self.acknowledged.fetch_max(sequence, Relaxed);
+        self.hint(sequence);
+    }
+
+    /// The highest sequence that somebody has seen.
+    pub fn hinted(&self) -> u64 {
+        self.hinted.load(Relaxed)
+    }
+
+    /// Hints of another epoch mean nothing.
+    pub fn forget_hints(&self) {
+        self.hinted.store(0, Relaxed);
+        self.acknowledged.store(0, Relaxed);
+    }
+
+    /// Waits until the log can be read.
+    pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
+        self.touch();
+        if self.seen.borrow().ready {
+            return Ok(());
+        }
+        self.wait(patience, |seen| seen.ready).await
+    }
+
+    /// Waits until the log can be read, and for a moment until it has what was acknowledged here: the feed is about as
+    /// fast as an acknowledgement, and clients expect to read what they have written.
+    pub async fn readable(&self, patience: Duration) -> Result<(), Error> {
+        self.ready(patience).await?;
+        let acknowledged = self.acknowledged.load(Relaxed);
+        if self.seen.borrow().pos < acknowledged {
+            let _ = self.reached(acknowledged, CATCH_UP).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the log has come to `sequence`.
+    pub async fn reached(&self, sequence: u64, patience: Duration) -> Result<(), Error> {
+        self.wait(patience, |seen| seen.ready && seen.pos >= sequence)
+            .await
+    }
+
+    async fn wait(&self, patience: Duration, until: impl Fn(&Seen) -> bool) -> Result<(), Error> {
+        let mut seen = self.seen.subscribe();
+        match tokio::time::timeout(patience, seen.wait_for(until)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::Unreachable),
+        }
+    }
+}

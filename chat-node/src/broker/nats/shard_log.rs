@@ -1,0 +1,463 @@
+//! A shard's log: the newest events of all its rooms, one after the other without a gap.
+//!
+//! what the feed brings, what was read -> in order of sequence -> what is to be delivered now
+//!
+//! Sequences of a shard are contiguous over all rooms, so whatever is missing shows. Live delivery, joins and resumes
+//! all read this log and nothing else.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use foldhash::fast::RandomState;
+
+use super::event::Event;
+use crate::broker::Publication;
+use crate::ids::RoomName;
+
+/// What stands at one sequence: nothing where an event was erased or reaches nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub time: SystemTime,
+    pub event: Option<Event>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    pub entries: usize,
+    /// Data and the overhead of each entry.
+    pub bytes: usize,
+}
+
+/// What became of an entry that was offered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It continues the log, and so may others that were held.
+    Appended,
+    /// Something before it is missing.
+    Held,
+    /// The log has been there.
+    Known,
+    /// The log holds something older at this sequence: the stream uses its sequences again.
+    Reused,
+}
+
+#[derive(Debug)]
+pub struct ShardLog {
+    caps: Caps,
+    /// The log holds `(low, low + slots.len()]`.
+    low: u64,
+    slots: VecDeque<Slot>,
+    /// Each room's newest sequence in the log.
+    newest: HashMap<RoomName, u64, RandomState>,
+    bytes: usize,
+    /// Entries that came before one that is still missing.
+    held: BTreeMap<u64, Entry>,
+    /// The highest sequence that is known to exist.
+    target: u64,
+    /// Up to here entries have been taken for delivery.
+    delivered: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Entry,
+    /// The sequence of the room's event before this one; 0 if the log does not hold it.
+    previous: u64,
+}
+
+/// An entry's memory beside its data: slot, publication, its share of the index.
+const SLOT_BYTES: usize = 160;
+
+impl ShardLog {
+    /// An empty log that begins after `low`, to be filled up to `end`. What comes after `end` is delivered.
+    pub fn new(low: u64, end: u64, caps: Caps) -> Self {
+        Self {
+            caps,
+            low,
+            slots: VecDeque::new(),
+            newest: HashMap::default(),
+            bytes: 0,
+            held: BTreeMap::new(),
+            target: end,
+            delivered: end,
+        }
+    }
+
+    /// The oldest entries begin after this sequence.
+    pub fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// The log's end.
+    pub fn pos(&self) -> u64 {
+        self.low + self.slots.len() as u64
+    }
+
+    pub fn target(&self) -> u64 {
+        self.target
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether something that is known to exist is not here yet.
+    pub fn has_gap(&self) -> bool {
+        self.pos() < self.target
+    }
+
+    /// Sequence `exists` has been seen somewhere.
+    pub fn raise_target(&mut self, exists: u64) {
+        self.target = self.target.max(exists);
+    }
+
+    /// Takes what stands at `sequence`, in whatever order it comes.
+    pub fn offer(&mut self, sequence: u64, entry: Entry) -> Offered {
+        self.raise_target(sequence);
+        if sequence <= self.pos() {
+            let known = self.slot(sequence);
+            let reused = known.is_some_and(|slot| slot.entry.time < entry.time);
+            return if reused {
+                Offered::Reused
+            } else {
+                Offered::Known
+            };
+        }
+        if sequence > self.pos() + 1 {
+            // What is dropped here is read from the stream later.
+            if self.held.len() < self.caps.entries {
+                self.held.insert(sequence, entry);
+            }
+            return Offered::Held;
+        }
+        self.append(entry);
+        self.append_held();
+        Offered::Appended
+    }
+
+    /// Nothing exists in `pos()+1..until`: it was erased. What was held may continue the log now.
+    pub fn skip_to(&mut self, until: u64) {
+        let missing = until.saturating_sub(self.pos() + 1);
+        if missing > self.caps.entries as u64 {
+            // A gap that alone fills the log: start anew behind it. Nothing is left to be delivered before it.
+            self.slots.clear();
+            self.newest.clear();
+            self.bytes = 0;
+            self.low = until - 1;
+            self.delivered = self.delivered.max(self.low);
+        } else {
+            let time = self
+                .slots
+                .back()
+                .map_or(SystemTime::UNIX_EPOCH, |slot| slot.entry.time);
+            for _ in 0..missing {
+                self.append(Entry { time, event: None });
+            }
+        }
+        self.append_held();
+    }
+
+    fn append_held(&mut self) {
+        while let Some(first) = self.held.first_entry() {
+            let next = self.low + self.slots.len() as u64 + 1;
+            if *first.key() > next {
+                break;
+            }
+            let (sequence, entry) = first.remove_entry();
+            if sequence == next {
+                self.append(entry);
+            }
+        }
+    }
+
+    fn append(&mut self, entry: Entry) {
+        let sequence = self.pos() + 1;
+        let mut previous = 0;
+        if let Some(event) = &entry.event {
+            previous = match self.newest.get_mut(&event.room) {
+                Some(newest) => std::mem::replace(newest, sequence),
+                None => {
+                    self.newest.insert(event.room.clone(), sequence);
+                    0
+                }
+            };
+        }
+        self.bytes += size(&entry);
+        self.slots.push_back(Slot { entry, previous });
+    }
+
+    /// The next event to deliver, in order, once each.
+    pub fn next_delivery(&mut self) -> Option<Event> {
+        while self.delivered < self.pos() {
+            self.delivered += 1;
+            if let Some(event) = self
+                .slot(self.delivered)
+                .and_then(|slot| slot.entry.event.clone())
+            {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Drops the oldest entries beyond the caps, never one that is still to be delivered.
+    pub fn evict(&mut self) {
+        while (self.slots.len() > self.caps.entries || self.bytes > self.caps.bytes)
+            && self.low < self.delivered
+            && let Some(slot) = self.slots.pop_front()
+        {
+            self.low += 1;
+            self.bytes -= size(&slot.entry);
+            if let Some(event) = slot.entry.event
+                && self.newest.get(&event.room) == Some(&self.low)
+            {
+                self.newest.remove(&event.room);
+            }
+        }
+        if self.newest.capacity() > 1024 && self.newest.capacity() > 8 * self.newest.len() {
+            self.newest.shrink_to(2 * self.newest.len());
+        }
+    }
+
+    fn slot(&self, sequence: u64) -> Option<&Slot> {
+        let index = sequence.checked_sub(self.low + 1)?;
+        self.slots.get(usize::try_from(index).ok()?)
+    }
+
+    /// The room's publications after `after` up to the log's end, newest first. `after` must not lie below the log.
+    pub fn newest_first(
+        &self,
+        room: &RoomName,
+        after: u64,
+    ) -> impl Iterator<Item = &Arc<Publication>> {
+        let mut sequence = self.newest.get(room).copied().unwrap_or(0);
+        std::iter::from_fn(move || {
+            if sequence <= after {
+                return None;
+            }
+            let slot = self.slot(sequence)?;
+            sequence = slot.previous;
+            slot.entry.event.as_ref().map(|event| &event.publication)
+        })
+    }
+
+    /// The room's publications after `after`, ascending.
+    pub fn since(&self, room: &RoomName, after: u64) -> Vec<Arc<Publication>> {
+        let mut publications: Vec<_> = self.newest_first(room, after).cloned().collect();
+        publications.reverse();
+        publications
+    }
+}
+
+fn size(entry: &Entry) -> usize {
+    let data = entry.event.as_ref();
+    SLOT_BYTES + data.map_or(0, |event| event.publication.data.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAPS: Caps = Caps {
+        entries: 1000,
+        bytes: 1 << 20,
+    };
+
+    fn room(name: &str) -> RoomName {
+        RoomName::parse(name, 255).unwrap()
+    }
+
+    fn at(sequence: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(sequence)
+    }
+
+    fn entry(sequence: u64, name: &str) -> Entry {
+        let publication = Publication {
+            offset: sequence,
+            data: Bytes::from_static(b"\"0123456789\""),
+            author: None,
+        };
+        let event = Event {
+            room: room(name),
+            publication: publication.into(),
+        };
+        Entry {
+            time: at(sequence),
+            event: Some(event),
+        }
+    }
+
+    fn delivered(log: &mut ShardLog) -> Vec<u64> {
+        std::iter::from_fn(|| log.next_delivery())
+            .map(|event| event.publication.offset)
+            .collect()
+    }
+
+    fn offsets(log: &ShardLog, name: &str, after: u64) -> Vec<u64> {
+        let since = log.since(&room(name), after);
+        since.iter().map(|publication| publication.offset).collect()
+    }
+
+    #[test]
+    fn nothing_is_delivered_before_what_is_missing_is_here() {
+        let mut log = ShardLog::new(10, 10, CAPS);
+        assert_eq!(log.offer(11, entry(11, "a")), Offered::Appended);
+        assert_eq!(log.offer(13, entry(13, "b")), Offered::Held);
+        assert_eq!(log.offer(14, entry(14, "a")), Offered::Held);
+        assert!(log.has_gap());
+        assert_eq!(delivered(&mut log), [11]);
+        assert_eq!(log.offer(12, entry(12, "a")), Offered::Appended);
+        assert!(!log.has_gap());
+        assert_eq!(delivered(&mut log), [12, 13, 14]);
+        assert_eq!(log.offer(12, entry(12, "a")), Offered::Known);
+        assert!(delivered(&mut log).is_empty());
+        assert_eq!(offsets(&log, "a", 11), [12, 14]);
+    }
+
+    #[test]
+    fn what_is_known_to_exist_is_a_gap_until_it_is_here() {
+        let mut log = ShardLog::new(3, 3, CAPS);
+        log.raise_target(4);
+        assert!(log.has_gap());
+        log.offer(4, entry(4, "a"));
+        assert!(!log.has_gap());
+    }
+
+    #[test]
+    fn a_log_that_is_filled_at_its_start_delivers_nothing_of_that() {
+        let mut log = ShardLog::new(0, 3, CAPS);
+        for sequence in 1..=4 {
+            log.offer(sequence, entry(sequence, "a"));
+        }
+        assert_eq!(delivered(&mut log), [4]);
+        assert_eq!(offsets(&log, "a", 0), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn erased_sequences_are_passed_over() {
+        let mut log = ShardLog::new(0, 0, CAPS);
+        log.offer(1, entry(1, "a"));
+        log.offer(4, entry(4, "a"));
+        log.offer(6, entry(6, "a"));
+        log.skip_to(4);
+        assert_eq!((log.pos(), log.has_gap()), (4, true));
+        log.skip_to(6);
+        assert_eq!(log.pos(), 6);
+        assert_eq!(delivered(&mut log), [1, 4, 6]);
+        assert_eq!(offsets(&log, "a", 0), [1, 4, 6]);
+    }
+
+    #[test]
+    fn a_gap_larger_than_the_log_starts_it_anew() {
+        let mut log = ShardLog::new(0, 0, CAPS);
+        log.offer(1, entry(1, "a"));
+        assert_eq!(delivered(&mut log), [1]);
+        log.offer(5_000, entry(5_000, "a"));
+        log.skip_to(5_000);
+        assert_eq!((log.low(), log.pos()), (4_999, 5_000));
+        assert_eq!(delivered(&mut log), [5_000]);
+    }
+
+    #[test]
+    fn a_sequence_that_is_used_again_shows() {
+        let mut log = ShardLog::new(0, 0, CAPS);
+        log.offer(1, entry(1, "a"));
+        assert_eq!(log.offer(1, entry(1, "a")), Offered::Known);
+        let mut other = entry(1, "b");
+        other.time = at(9);
+        assert_eq!(log.offer(1, other), Offered::Reused);
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_only_when_they_are_delivered() {
+        let caps = Caps {
+            entries: 3,
+            bytes: 1 << 20,
+        };
+        let mut log = ShardLog::new(0, 0, caps);
+        for sequence in 1..=5 {
+            log.offer(
+                sequence,
+                entry(sequence, if sequence == 2 { "b" } else { "a" }),
+            );
+        }
+        log.evict();
+        assert_eq!((log.low(), log.pos()), (0, 5));
+        delivered(&mut log);
+        log.evict();
+        assert_eq!((log.low(), log.pos()), (2, 5));
+        assert_eq!(offsets(&log, "a", 2), [3, 4, 5]);
+        assert_eq!(offsets(&log, "b", 2), [0; 0]);
+        assert_eq!(log.newest.len(), 1);
+    }
+
+    #[test]
+    fn bytes_are_capped_too() {
+        let caps = Caps {
+            entries: 1000,
+            bytes: 10 * (SLOT_BYTES + 12),
+        };
+        let mut log = ShardLog::new(0, 0, caps);
+        for sequence in 1..=50 {
+            log.offer(sequence, entry(sequence, "a"));
+            delivered(&mut log);
+            log.evict();
+        }
+        assert_eq!((log.low(), log.pos()), (40, 50));
+        assert_eq!(log.bytes(), caps.bytes);
+    }
+
+    proptest! {
+        /// Whatever order the feed has, whatever it loses: every room sees its events once and in order.
+        #[test]
+        fn every_room_gets_all_of_its_events_in_order(
+            rooms in proptest::collection::vec(0..4_usize, 1..80),
+            erased in proptest::collection::vec(any::<bool>(), 80),
+            arrivals in proptest::collection::vec(0..80_usize, 0..160),
+            entries in 5..40_usize,
+        ) {
+            let names = ["a", "b", "c", "d"];
+            let exists = |sequence: usize| !erased[sequence - 1];
+            let stored = |sequence: usize| entry(sequence as u64, names[rooms[sequence - 1]]);
+            let mut log = ShardLog::new(0, 0, Caps { entries, bytes: 1 << 20 });
+            let mut seen = Vec::new();
+            let newest = (1..=rooms.len()).rev().find(|s| exists(*s)).unwrap_or(0);
+            let reads = (1..=newest).filter(|s| exists(*s));
+            let arrivals = arrivals.into_iter().map(|s| s % rooms.len() + 1).filter(|s| exists(*s));
+            let mut fed = 0;
+            for sequence in arrivals {
+                log.offer(sequence as u64, stored(sequence));
+                fed += 1;
+                if fed % 3 == 0 {
+                    seen.extend(delivered(&mut log));
+                    log.evict();
+                }
+            }
+            for sequence in reads {
+                if sequence as u64 > log.pos() {
+                    log.skip_to(sequence as u64);
+                    log.offer(sequence as u64, stored(sequence));
+                }
+                seen.extend(delivered(&mut log));
+                log.evict();
+            }
+            let all: Vec<u64> = (1..=newest).filter(|s| exists(*s)).map(|s| s as u64).collect();
+            prop_assert_eq!(seen, all.clone());
+            prop_assert!(log.slots.len() <= entries);
+            for (index, name) in names.iter().enumerate() {
+                for after in log.low()..=log.pos() {
+                    let expected: Vec<u64> = all.iter().copied()
+                        .filter(|s| *s > after && rooms[*s as usize - 1] == index)
+                        .collect();
+                    prop_assert_eq!(offsets(&log, name, after), expected);
+                }
+            }
+        }
+    }
+}
