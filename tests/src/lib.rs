@@ -7,6 +7,7 @@ pub mod binary;
 pub mod check;
 pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod http;
 pub mod links;
 pub mod metrics;
@@ -21,6 +22,7 @@ pub mod wait;
 pub mod workload;
 
 pub use client::{Client, Publication};
+pub use cluster::Cluster;
 pub use nats::Nats;
 pub use nats_server::NatsServers;
 pub use node::Node;
