@@ -191,7 +191,7 @@ impl StreamConfig {
                 settings.remove(field);
             }
         }
-        serde_json::from_value(settings.into()).unwrap_or_else(|_| desired.clone())
+        serde_json::from_value(settings.into()).expect("values of two streams make a stream")
     }
 
     /// The shard count that the stream was created for.

@@ -1,0 +1,145 @@
+//! A whole chat cluster on this machine: NATS servers with users and streams, and nodes that share them.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::binary::chat_node;
+use crate::nats_server::NatsServers;
+use crate::node::Node;
+use crate::wait::until;
+use crate::{NO_RATES, http};
+
+pub struct Cluster {
+    // Nodes end before the servers that they need.
+    pub nodes: Vec<Node>,
+    pub nats: NatsServers,
+    pub shards: u16,
+    _users: TempDir,
+}
+
+/// What a cluster is to be started with.
+pub struct Start {
+    servers: usize,
+    nodes: usize,
+    shards: u16,
+    flags: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until its nodes are ready.
+    pub async fn start(servers: usize, nodes: usize) -> Self {
+        Self::with(servers, nodes).start().await
+    }
+
+    pub fn with(servers: usize, nodes: usize) -> Start {
+        Start {
+            servers,
+            nodes,
+            shards: 8,
+            flags: NO_RATES.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Where clients connect.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
+    }
+
+    /// The stream of a shard.
+    pub fn stream(shard: u16) -> String {
+        format!("C_{shard}")
+    }
+
+    /// Any of the streams.
+    pub fn some_stream(&self) -> String {
+        Self::stream(fastrand::u16(..self.shards))
+    }
+
+    /// Creates the streams, or checks and mends them.
+    pub async fn init(&self, flags: &[&str]) {
+        let mut command = tokio::process::Command::new(chat_node());
+        command.args(["nats", "init", "--nats-url", &self.nats.urls()]);
+        command.args(["--shards", &self.shards.to_string()]);
+        let replicas = if self.nats.len() == 1 { "1" } else { "3" };
+        command.args(["--replicas", replicas]).args(flags);
+        if let Some(key) = self.nats.key("operator") {
+            command.arg("--nats-credentials").arg(key);
+        }
+        let output = command.output().await.expect("chat-node can be started");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nats init: {text}");
+    }
+
+    /// Waits until every node is ready.
+    pub async fn ready(&self) {
+        for node in &self.nodes {
+            ready(node).await;
+        }
+    }
+}
+
+/// Waits until a node says that it is ready.
+pub async fn ready(node: &Node) {
+    let what = format!("the node at {} to be ready", node.address);
+    until(&what, async || {
+        http::get(node.admin, "/readyz").await.status == 200
+    })
+    .await;
+}
+
+impl Start {
+    /// Spreads rooms over so many streams.
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Starts every node with these flags too.
+    pub fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags.extend(flags.iter().map(ToString::to_string));
+        self
+    }
+
+    pub async fn start(self) -> Cluster {
+        let Self {
+            servers,
+            nodes: count,
+            shards,
+            flags,
+        } = self;
+        let users = TempDir::new().expect("there is a place for temporary files");
+        let shards_flag = shards.to_string();
+        let made = Command::new(chat_node())
+            .args(["nats", "users", "--shards", &shards_flag, "--directory"])
+            .arg(users.path())
+            .output()
+            .expect("chat-node can be started");
+        let text = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "nats users: {text}");
+
+        let nats = NatsServers::with(servers).users(users.path()).start().await;
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            nats,
+            shards,
+            _users: users,
+        };
+        cluster.init(&[]).await;
+        let key = cluster.nats.key("node").expect("there are users");
+        for number in 0..count {
+            let mut urls: Vec<_> = cluster.nats.iter().map(|it| it.url()).collect();
+            // Each begins elsewhere.
+            urls.rotate_left(number % servers);
+            let node = Node::with(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+                .env("NATTER_NATS_URL", &urls.join(","))
+                .env("NATTER_NATS_CREDENTIALS", &key.display().to_string())
+                .env("NATTER_SHARDS", &shards_flag)
+                .env("NATTER_NODE_NAME", &format!("node-{number}"));
+            cluster.nodes.push(node.start().await);
+        }
+        cluster.ready().await;
+        cluster
+    }
+}
