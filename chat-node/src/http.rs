@@ -2,8 +2,12 @@
 
 pub mod admin;
 mod client_address;
+mod door;
+mod head;
+mod resumed;
 mod websocket;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,17 +16,19 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::any;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
 use tower_service::Service;
 
 use crate::config::Limits;
 use crate::node::Shared;
 use crate::web;
 use crate::worker::Inbox;
+
+use resumed::Resumed;
 
 /// The other end of a TCP connection.
 #[derive(Clone, Copy, Debug)]
@@ -48,16 +54,23 @@ impl Heads {
     }
 }
 
-/// What the clients' port serves.
-pub fn clients(shared: Arc<Shared>, inboxes: Vec<Inbox>) -> Router {
-    Router::new()
+/// Serves the page, and lets clients in, until what this returns is woken.
+pub fn serve_clients(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+    inboxes: Vec<Inbox>,
+) -> io::Result<mio::Waker> {
+    let heads = Heads::of(&shared.config.limits);
+    let front = websocket::Front {
+        shared,
+        inboxes: inboxes.into(),
+    };
+    let router = Router::new()
         .merge(web::router())
-        .route("/connection/websocket", any(websocket::upgrade))
-        .with_state(websocket::Front {
-            shared,
-            inboxes: inboxes.into(),
-        })
-        .fallback(not_found)
+        .route(websocket::PATH, any(websocket::upgrade))
+        .with_state(front.clone())
+        .fallback(not_found);
+    door::open(listener, front, router, heads)
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
@@ -65,38 +78,38 @@ async fn not_found() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, text)
 }
 
-/// Accepts connections until `stop` says true.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    heads: Heads,
-    mut stop: watch::Receiver<bool>,
-) {
+/// Serves a port that has nothing but HTTP, for as long as the node runs.
+pub async fn serve(listener: TcpListener, router: Router, heads: Heads) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, address)) => {
                 let peer = Peer {
                     address,
                     since: Instant::now(),
                 };
+                let early = Bytes::new();
+                let stream = Resumed { early, stream };
                 tokio::spawn(connection(stream, peer, router.clone(), heads));
             }
-            Err(error) => {
-                // A connection that was reset is no reason to pause, missing file descriptors are.
-                if error.kind() != std::io::ErrorKind::ConnectionAborted {
-                    tracing::warn!(%error, "failed to accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+            Err(error) => tokio::time::sleep(pause_after(&error)).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, heads: Heads) {
+/// Before the next try when the system failed us.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait after accepting failed: a connection that was reset is no reason to, missing file descriptors are.
+fn pause_after(error: &io::Error) -> Duration {
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return Duration::ZERO;
+    }
+    tracing::warn!(%error, "failed to accept a connection");
+    PAUSE
+}
+
+/// Serves one connection with HTTP.
+async fn connection(stream: Resumed, peer: Peer, router: Router, heads: Heads) {
     let served_before = AtomicBool::new(false);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let since = if served_before.swap(true, Relaxed) {

@@ -88,11 +88,14 @@ fn serve(config: Config) -> anyhow::Result<()> {
     );
     drop(entered);
     tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
-    println!(
-        "Natter is ready: open http://{}:{} in a browser to chat (Ctrl-C stops it)",
-        browsable(address.ip()),
-        address.port()
-    );
+    let (host, port) = (browsable(address.ip()), address.port());
+    let ready = node.ready();
+    runtime.spawn(async move {
+        ready.await;
+        println!(
+            "Natter is ready: open http://{host}:{port} in a browser to chat (Ctrl-C stops it)"
+        );
+    });
     runtime.block_on(node.run(shutdown))?;
     runtime.shutdown_background();
     Ok(())

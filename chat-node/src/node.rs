@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
 use crate::broker::Broker;
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
@@ -95,6 +93,8 @@ pub enum Error {
     Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
     Worker(#[source] io::Error),
+    #[error("failed to start accepting connections")]
+    Door(#[source] io::Error),
     #[error("failed to start the runtime")]
     Runtime(#[source] io::Error),
     #[error("only {limit} file descriptors allowed, at least {needed} needed; raise `ulimit -n`")]
@@ -163,26 +163,33 @@ impl Node {
         self.admin.local_addr()
     }
 
+    /// Ends when the broker has been joined, while the node runs or before.
+    pub fn ready(&self) -> impl Future<Output = ()> + use<> {
+        let broker = self.shared.broker.clone();
+        async move {
+            while broker.readiness().is_err() {
+                tokio::time::sleep(READINESS_POLL).await;
+            }
+        }
+    }
+
     /// Serves until `shutdown` is ready, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let clients = tokio::net::TcpListener::from_std(self.clients).map_err(Error::Runtime)?;
         let admin = tokio::net::TcpListener::from_std(self.admin).map_err(Error::Runtime)?;
-        let (stop, stopped) = watch::channel(false);
         let shared = &self.shared;
-        let front = http::clients(shared.clone(), self.inboxes.clone());
+        let stop = http::serve_clients(self.clients, shared.clone(), self.inboxes.clone())
+            .map_err(Error::Door)?;
         let heads = http::Heads::of(&shared.config.limits);
-        tokio::spawn(http::serve(clients, front, heads, stopped));
         let front = http::admin::router(shared.clone(), self.inboxes.clone());
-        // Whoever watches a drain asks the admin port: it stays open to the end.
-        let (_never, until_the_end) = watch::channel(false);
-        tokio::spawn(http::serve(admin, front, heads, until_the_end));
+        // Whoever watches a drain asks this port: it stays open to the end.
+        tokio::spawn(http::serve(admin, front, heads));
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
             let seconds = if io::stdin().is_terminal() { 0 } else { 5 };
             Duration::from_secs(seconds)
         });
-        drain::drain(shared, &self.inboxes, accept, || stop.send_replace(true)).await;
+        drain::drain(shared, &self.inboxes, accept, || stop.wake()).await;
         second.abort();
         for inbox in &self.inboxes {
             inbox.send(Event::Stop);
@@ -276,6 +283,8 @@ fn open(
 const KERNEL_BACKLOG_BYTES: u32 = 128 * 1024;
 /// How long sent bytes may stay unacknowledged, or unread, before the kernel gives the connection up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+const READINESS_POLL: Duration = Duration::from_millis(20);
 
 /// Connections that may wait to be accepted: after a restart all clients come at once.
 const BACKLOG: i32 = 4096;

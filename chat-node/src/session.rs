@@ -64,8 +64,18 @@ pub enum Step {
 /// A question to the broker, and what is needed to make a reply of the answer.
 pub enum Ask {
     Join(Entering, Answer<Joined>),
-    Publish(Instant, Answer<Position>),
-    History(Answer<HistoryPage>),
+    Publish(RoomName, Instant, Answer<Position>),
+    History(RoomName, Answer<HistoryPage>),
+}
+
+impl Ask {
+    /// The room that the question is about.
+    pub fn room(&self) -> &RoomName {
+        match self {
+            Self::Join(entering, _) => entering.name(),
+            Self::Publish(room, ..) | Self::History(room, _) => room,
+        }
+    }
 }
 
 /// An [`Ask`] with its answer.
@@ -73,6 +83,13 @@ pub enum Settled {
     Join(Entering, Result<Joined, broker::Error>),
     Publish(Instant, Result<Position, broker::Error>),
     History(Result<HistoryPage, broker::Error>),
+}
+
+impl Settled {
+    /// Whether this is a message of which nobody knows whether it is kept.
+    pub fn is_unknown_publish(&self) -> bool {
+        matches!(self, Self::Publish(_, Err(broker::Error::Unreachable)))
+    }
 }
 
 impl Future for Ask {
@@ -84,11 +101,11 @@ impl Future for Ask {
                 .as_mut()
                 .poll(cx)
                 .map(|joined| Settled::Join(entering.clone(), joined)),
-            Self::Publish(asked, answer) => answer
+            Self::Publish(_, asked, answer) => answer
                 .as_mut()
                 .poll(cx)
                 .map(|published| Settled::Publish(*asked, published)),
-            Self::History(answer) => answer.as_mut().poll(cx).map(Settled::History),
+            Self::History(_, answer) => answer.as_mut().poll(cx).map(Settled::History),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! inbox (new connections, deliveries) -> sessions and room logs -> pump -> sockets. Nothing here is shared or
 //! locked; other threads only ever put something into the [`Inbox`].
 
+mod asking;
 mod connection;
 mod deadlines;
 mod input;
@@ -34,18 +35,13 @@ use crate::room::registry::WorkerIndex;
 use crate::session::Desk;
 use crate::socket::{ConnectionKey, Written};
 
-use connection::Connection;
+use connection::{Connection, Life};
 use timer_wheel::TimerWheel;
 
 /// What other threads tell a worker.
 pub enum Event {
-    /// A socket whose WebSocket handshake is done, and the bytes that came right behind it.
-    Accepted {
-        stream: std::net::TcpStream,
-        early: Bytes,
-        /// Since when the client has had time to connect, by the node's clock.
-        at: Duration,
-    },
+    /// Together, so that a herd wakes the worker once and not for each.
+    Accepted(Vec<Accepted>),
     Delivery(Arc<Delivery>),
     /// The room is another incarnation from now on: what its members know of it is worth nothing.
     Interrupted(RoomName),
@@ -57,6 +53,15 @@ pub enum Event {
     DrainAll,
     /// End every connection and the thread.
     Stop,
+}
+
+/// A socket whose WebSocket handshake is done.
+pub struct Accepted {
+    pub stream: std::net::TcpStream,
+    /// The bytes that came right behind the handshake.
+    pub early: Bytes,
+    /// Since when the client has had time to connect, by the node's clock.
+    pub at: Duration,
 }
 
 /// The way to a worker, and how busy it is.
@@ -212,7 +217,7 @@ impl Worker {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Accepted { stream, early, at } => self.accept(stream, early, at),
+            Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
             Event::Interrupted(room) => self.interrupt(&room),
             Event::Drain { connections } => self.drain(connections),
@@ -224,9 +229,10 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self, stream: std::net::TcpStream, early: Bytes, at: Duration) {
-        // Registering the socket anew drops the HTTP server's waker, which would keep that server's finished
-        // task, some 2 KB, alive as long as the socket.
+    fn accept(&mut self, accepted: Accepted) {
+        let Accepted { stream, early, at } = accepted;
+        // A socket that comes out of the HTTP server is registered anew, which drops that server's waker: it would
+        // keep the server's finished task, some 2 KB, alive as long as the socket.
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => Rc::new(stream),
             Err(error) => {
@@ -366,14 +372,32 @@ impl Worker {
         let chosen: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| !connection.is_closing())
+            .filter(|(_, connection)| !matches!(connection.life, Life::Leaving | Life::Closing))
             .map(|(key, _)| key)
             .take(connections)
             .collect();
+        let patience = self.shared.now() + connection::ANSWER_PATIENCE;
         for key in chosen {
-            self.queue_waiting(key);
-            self.close(key, &CloseReason::SHUTDOWN);
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.life = Life::Leaving;
+                self.schedule(key, patience);
+                self.leave_if_answered(key);
+            }
         }
+    }
+
+    /// Closes a connection that is to leave once the broker owes it nothing.
+    fn leave_if_answered(&mut self, key: ConnectionKey) {
+        let connection = self.connections.get(key);
+        if connection.is_some_and(|c| c.life == Life::Leaving && c.asking.is_none()) {
+            self.leave(key);
+        }
+    }
+
+    /// Closes a connection because the node shuts down, after everything that was published for it.
+    fn leave(&mut self, key: ConnectionKey) {
+        self.queue_waiting(key);
+        self.close(key, &CloseReason::SHUTDOWN);
     }
 
     /// Takes everybody out of `room` at once, so that no offset of one incarnation follows one of another, and closes

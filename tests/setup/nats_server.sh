@@ -2,6 +2,9 @@
 # Builds the nats-server that tests run against, unless it is there: nats_server.sh FOLDER
 set -euo pipefail
 
+# Tests with TLS make certificates.
+command -v openssl >/dev/null || "$(dirname "$0")/apt.sh" openssl
+
 folder=$1 module=$(dirname "$0")/nats
 version=$(awk '$1 == "github.com/nats-io/nats-server/v2" { print $2 }' "$module/go.mod")
 if [ "$("$folder/nats-server" --version 2>/dev/null)" = "nats-server: $version" ]; then

@@ -8,6 +8,7 @@ pub mod check;
 pub mod checker;
 pub mod client;
 pub mod cluster;
+pub mod command;
 pub mod http;
 pub mod links;
 pub mod metrics;

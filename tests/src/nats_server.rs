@@ -31,6 +31,7 @@ pub struct NatsServers {
 pub struct Start {
     count: usize,
     users: Option<PathBuf>,
+    more: String,
 }
 
 /// How long a cluster may take to find its leaders after a fault; elections take several seconds each.
@@ -46,7 +47,11 @@ impl NatsServers {
     }
 
     pub fn with(count: usize) -> Start {
-        Start { count, users: None }
+        Start {
+            count,
+            users: None,
+            more: String::new(),
+        }
     }
 
     /// The addresses of all servers, as nodes take them.
@@ -183,9 +188,15 @@ impl Start {
         self
     }
 
+    /// Adds lines to every server's configuration.
+    pub fn config(mut self, lines: &str) -> Self {
+        self.more = lines.to_owned();
+        self
+    }
+
     /// Starts the servers and waits until all is well.
     pub async fn start(self) -> NatsServers {
-        let Self { count, users } = self;
+        let Self { count, users, more } = self;
         let folder = TempDir::new().expect("there is a place for temporary files");
         let links = Links::new();
         let mut servers: Vec<_> = (0..count)
@@ -215,6 +226,7 @@ impl Start {
                 ports: &server.folder,
                 routes: &routes,
                 nowhere: nowhere.address,
+                more: &more,
                 accounts,
             };
             std::fs::write(server.folder.join("nats.conf"), config.text())

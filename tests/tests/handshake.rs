@@ -198,6 +198,53 @@ async fn a_connection_that_idles_after_a_request_is_closed_in_time() {
 }
 
 #[tokio::test]
+async fn a_request_may_come_in_pieces() {
+    let node = Node::start(&[]).await;
+    let upgrade = handshake(&node, &[]);
+    let page = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", node.address);
+    let refused = handshake(&node, &[("Sec-WebSocket-Version", "8")]);
+    for (request, status) in [(upgrade, "101"), (page, "200"), (refused, "426")] {
+        for cut in [1, 30, request.len() - 3, request.len() - 1] {
+            let mut raw = Raw::open(&node).await;
+            let (first, last) = request.as_bytes().split_at(cut);
+            raw.send(first).await;
+            // The node reads the first piece before the last is there; if not, less is tested and nothing fails.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            raw.send(last).await;
+            let head = raw.upgrade_answer().await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_handshake_is_not_lost() {
+    let node = Node::start(&[]).await;
+    let ping = frame(TEXT, br#"{"id":2,"ping":{}}"#);
+    let connect = frame(TEXT, natter_tests::raw::CONNECT);
+    let request = handshake(&node, &[]).into_bytes();
+    let all = [request, connect, ping].concat();
+    for cut in [0, 60, all.len() - 40, all.len() - 5] {
+        let mut raw = Raw::open(&node).await;
+        raw.send(&all[..cut]).await;
+        raw.send(&all[cut..]).await;
+        let head = raw.upgrade_answer().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(raw.text().await.starts_with(r#"{"id":1,"connect":{"#));
+        assert_eq!(raw.text().await, r#"{"id":2,"ping":{}}"#);
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_no_http_is_told_at_once() {
+    let node = Node::start(&["--handshake-timeout", "60s"]).await;
+    let mut raw = Raw::open(&node).await;
+    raw.send(b"\x16\x03\x01\x02\x00\x01\x00").await;
+    let head = raw.upgrade_answer().await;
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+}
+
+#[tokio::test]
 async fn endless_headers_are_cut_off() {
     let node = Node::start(&["--handshake-timeout", "5s"]).await;
     let mut raw = Raw::open(&node).await;

@@ -1,8 +1,11 @@
 //! `GET /connection/websocket`: the handshake, then the raw stream goes to a worker.
+//!
+//! A connection's first request is answered by [`answer`], before any HTTP server sees it; one that follows others,
+//! or is to be refused, by [`upgrade`], below the HTTP server. Both ask [`check`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
@@ -11,23 +14,56 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 
 use crate::node::Shared;
-use crate::worker::{Event, Inbox};
+use crate::worker::{Accepted, Event, Inbox};
 
-use super::Peer;
 use super::client_address::client_address;
+use super::resumed::Resumed;
+use super::{Peer, head};
+
+pub const PATH: &str = "/connection/websocket";
 
 /// What the handshake needs.
 #[derive(Clone)]
 pub struct Front {
     pub shared: Arc<Shared>,
     pub inboxes: Arc<[Inbox]>,
+}
+
+impl Front {
+    /// Gives each connection to the worker that has the fewest.
+    pub fn hand_over(&self, accepted: impl IntoIterator<Item = Accepted>) {
+        let mut shares: Vec<_> = self.inboxes.iter().map(|_| Vec::new()).collect();
+        for one in accepted {
+            let (inbox, share) = self
+                .inboxes
+                .iter()
+                .zip(&mut shares)
+                .min_by_key(|(inbox, _)| inbox.load().connections.load(Relaxed))
+                .expect("a node has at least one worker");
+            inbox.load().connections.fetch_add(1, Relaxed);
+            share.push(one);
+        }
+        for (inbox, share) in self.inboxes.iter().zip(shares) {
+            if !share.is_empty() {
+                inbox.send(Event::Accepted(share));
+            }
+        }
+    }
+}
+
+/// The bytes that answer the handshake at the start of `received`, and how long its request is; `None` if there
+/// is something else.
+pub fn answer(front: &Front, received: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (request, length) = head::parse(received, PATH)?;
+    let accept = check(front, &request).ok()?;
+    let lines = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: ";
+    let answer = [lines.as_bytes(), accept.as_bytes(), b"\r\n\r\n"].concat();
+    Some((answer, length))
 }
 
 pub async fn upgrade(
@@ -45,8 +81,7 @@ pub async fn upgrade(
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let accepted = front.shared.time_of(peer.since);
-    tokio::spawn(hand_over(upgrade, front.inboxes, accepted));
+    tokio::spawn(take_over(upgrade, front, peer.since));
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),
         (header::UPGRADE, HeaderValue::from_static("websocket")),
@@ -56,7 +91,7 @@ pub async fn upgrade(
 }
 
 /// The value of `Sec-WebSocket-Accept`, or the answer that says what is wrong with the request.
-fn check(front: &Front, request: &Request) -> Result<HeaderValue, Box<Response>> {
+fn check<B>(front: &Front, request: &axum::http::Request<B>) -> Result<HeaderValue, Box<Response>> {
     let headers = request.headers();
     let wants_websocket = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -133,30 +168,23 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
     HeaderValue::from_str(&value).expect("base64 is a valid header value")
 }
 
-/// Takes the raw stream out of the HTTP server and gives it to the worker with the fewest connections.
-async fn hand_over(upgrade: OnUpgrade, inboxes: Arc<[Inbox]>, at: Duration) {
-    let handed = async {
-        let (stream, early) = raw(upgrade.await?)?;
-        let stream = stream.into_std()?;
-        let idlest = inboxes
-            .iter()
-            .min_by_key(|inbox| inbox.load().connections.load(Relaxed));
-        let inbox = idlest.expect("a node has at least one worker");
-        inbox.load().connections.fetch_add(1, Relaxed);
-        inbox.send(Event::Accepted { stream, early, at });
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+/// Takes the raw stream out of the HTTP server and hands it over.
+async fn take_over(upgrade: OnUpgrade, front: Front, since: Instant) {
+    let raw = async {
+        let parts = upgrade
+            .await?
+            .downcast::<TokioIo<Resumed>>()
+            .map_err(|_| "the server runs on plain TCP only")?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Accepted {
+            stream: parts.io.into_inner().stream.into_std()?,
+            early: parts.read_buf,
+            at: front.shared.time_of(since),
+        })
     };
-    if let Err(error) = handed.await {
-        tracing::debug!(%error, "lost a connection during its handshake");
+    match raw.await {
+        Ok(accepted) => front.hand_over([accepted]),
+        Err(error) => tracing::debug!(%error, "lost a connection during its handshake"),
     }
-}
-
-/// The TCP stream below the HTTP server, and what it had read ahead.
-fn raw(upgraded: Upgraded) -> Result<(TcpStream, Bytes), &'static str> {
-    let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_| "the server runs on plain TCP only")?;
-    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 #[cfg(test)]

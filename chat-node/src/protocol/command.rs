@@ -61,6 +61,19 @@ impl Request<'_> {
     }
 }
 
+impl<'a> Request<'a> {
+    /// The room that the command is about, as it came.
+    pub fn channel(&self) -> Option<Text<'a>> {
+        match self {
+            Self::Subscribe(request) => Some(request.channel),
+            Self::Unsubscribe(request) => Some(request.channel),
+            Self::Publish(request) => Some(request.channel),
+            Self::History(request) => Some(request.channel),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, serde::Deserialize)]
 pub struct Connect<'a> {
     #[serde(borrow, default)]

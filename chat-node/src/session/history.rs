@@ -38,9 +38,8 @@ impl Session {
             max_bytes: PAGE_BYTES,
             reverse: request.reverse,
         };
-        Ok(Step::Ask(Ask::History(
-            desk.shared.broker.history(&room, query),
-        )))
+        let answer = desk.shared.broker.history(&room, query);
+        Ok(Step::Ask(Ask::History(room, answer)))
     }
 }
 

@@ -48,7 +48,7 @@ impl Session {
         };
         let asked = Instant::now();
         let answer = desk.shared.broker.publish(&room, message);
-        Ok(Step::Ask(Ask::Publish(asked, answer)))
+        Ok(Step::Ask(Ask::Publish(room, asked, answer)))
     }
 }
 

@@ -23,6 +23,12 @@ pub struct Entering {
     rejects_unrecovered: bool,
 }
 
+impl Entering {
+    pub(super) fn name(&self) -> &RoomName {
+        &self.name
+    }
+}
+
 impl Session {
     pub(super) fn subscribe(
         &mut self,

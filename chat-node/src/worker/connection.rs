@@ -1,16 +1,21 @@
 //! What a worker keeps of one connection.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::ids::RoomName;
 use crate::session::Session;
 use crate::socket::Socket;
 
+use super::asking::Asking;
 use super::missed::Missed;
 use super::timer_wheel::Tick;
 
+/// How long the broker may take to answer what a session has asked when the node shuts down.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a closing connection may take to read what was sent to it before.
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the peer may take to end its side after it was sent a close frame.
@@ -26,10 +31,14 @@ pub struct Connection {
     /// Frames of replies that leave with the next write, so that a publisher's reply costs no write of its own. Empty
     /// while the socket is blocked.
     pub owed: Option<Box<Owed>>,
-    /// What a subscribe recovered beyond its reply.
-    pub missed: Option<Box<Missed>>,
-    /// A command of this session is with the broker: those behind it wait.
-    pub asking: bool,
+    /// What subscribes recovered beyond their replies.
+    #[expect(
+        clippy::box_collection,
+        reason = "idle connections pay one word for it"
+    )]
+    pub missed: Option<Box<VecDeque<Missed>>>,
+    /// What this session has asked the broker.
+    pub asking: Option<Box<Asking>>,
     /// A task is reading the socket.
     pub reading: bool,
     pub listed_as_blocked: bool,
@@ -53,6 +62,8 @@ pub enum Life {
     Live { pinged_at: Tick },
     /// A ping is out: `due` is the time for the pong.
     Pinged { pinged_at: Tick },
+    /// The node shuts down, and the broker still owes answers: nothing more is read, `due` is the end of waiting.
+    Leaving,
     /// A close frame has been sent or is queued: what comes in is thrown away, `due` is the end.
     Closing,
 }
@@ -69,7 +80,7 @@ impl Connection {
             held: None,
             owed: None,
             missed: None,
-            asking: false,
+            asking: None,
             reading: false,
             listed_as_blocked: false,
             life: Life::Fresh,
@@ -78,12 +89,49 @@ impl Connection {
 
     /// Whether commands have to wait.
     pub fn must_wait(&self) -> bool {
-        self.asking || self.missed.is_some() || self.socket.queued() > REPLY_BACKLOG_BYTES
+        self.is_backed_up() || self.asking.as_ref().is_some_and(|asking| asking.is_full())
+    }
+
+    /// Whether the client has to read before it is told more.
+    pub fn is_backed_up(&self) -> bool {
+        self.missed.is_some() || self.socket.queued() > REPLY_BACKLOG_BYTES
     }
 
     /// Whether nothing should be read: earlier input is still waiting, or would have to.
     pub fn holds_input(&self) -> bool {
-        !self.is_closing() && (self.held.is_some() || self.must_wait())
+        match self.life {
+            Life::Closing => false,
+            Life::Leaving => true,
+            _ => self.held.is_some() || self.must_wait(),
+        }
+    }
+
+    /// Keeps a command if it has to wait for the answer to an earlier one for the same room.
+    pub fn wait_behind(&mut self, channel: &str, command: &str) -> bool {
+        let holding = self.asking.as_mut().filter(|asking| asking.holds(channel));
+        holding
+            .map(|asking| asking.wait(channel, command))
+            .is_some()
+    }
+
+    pub fn ask(&mut self, room: &RoomName) {
+        self.asking.get_or_insert_default().ask(room);
+    }
+
+    pub fn answered(&mut self, room: &RoomName) {
+        if let Some(asking) = &mut self.asking {
+            asking.answered(room);
+        }
+    }
+
+    /// The next command that the answer about `room` lets go on.
+    pub fn next_behind(&mut self, room: &RoomName) -> Option<Box<str>> {
+        let asking = self.asking.as_mut()?;
+        let next = asking.next_behind(room);
+        if asking.is_empty() {
+            self.asking = None;
+        }
+        next
     }
 
     /// Keeps commands for later, behind those that wait already.

@@ -45,7 +45,7 @@ impl Worker {
             Life::Fresh if connection.session.is_refused() => {
                 self.close(key, &CloseReason::CONNECTION_CLOSED);
             }
-            Life::Fresh if !connection.asking => self.close(key, &CloseReason::STALE),
+            Life::Fresh if connection.asking.is_none() => self.close(key, &CloseReason::STALE),
             Life::Fresh => {
                 let again = self.shared.now() + TICK;
                 self.schedule(key, again);
@@ -64,6 +64,7 @@ impl Worker {
                 self.schedule(key, pong_due);
             }
             Life::Pinged { .. } => self.close(key, &CloseReason::NO_PONG),
+            Life::Leaving => self.leave(key),
             Life::Closing => self.remove(key),
         }
     }

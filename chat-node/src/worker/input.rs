@@ -1,6 +1,6 @@
-//! Bytes from a connection -> frames -> commands -> replies, in order, one at a time.
+//! Bytes from a connection -> frames -> commands -> replies; those for one room in order, one at a time.
 //!
-//! While the broker owes an answer, or the client does not read its replies, further commands are held and nothing
+//! While the broker owes many answers, or the client does not read its replies, further commands are held and nothing
 //! more is read: so a client that only sends fills the kernel's buffers and not ours.
 
 use std::ops::ControlFlow;
@@ -9,10 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::{spawn_local, yield_now};
 
+use crate::broker::Error;
 use crate::frame::{self, Incoming};
-use crate::protocol::command::Commands;
+use crate::ids::RoomName;
+use crate::protocol::command::{Command, Commands};
 use crate::protocol::reply::Reply;
-use crate::protocol::{CloseReason, Request};
+use crate::protocol::{CloseReason, Refusal, Request};
 use crate::session::{Ask, Settled, Step};
 use crate::socket::ConnectionKey;
 
@@ -91,7 +93,7 @@ impl Worker {
             if self.replies.len() > FRAME_BYTES {
                 self.send_replies(key);
             }
-            let Some((connection, mut desk)) = self.desk(key) else {
+            let Some(connection) = self.connections.get_mut(key) else {
                 break;
             };
             if connection.is_closing() || connection.session.is_refused() {
@@ -108,6 +110,7 @@ impl Worker {
                 }
                 break;
             }
+            let before = commands.rest();
             let command = match commands.next() {
                 None => break,
                 Some(Ok(command)) => command,
@@ -120,25 +123,52 @@ impl Worker {
                 connection.pong();
                 continue;
             }
-            let (id, method) = (command.id, command.request.method());
-            desk.shared.metrics.command(method);
-            let was_fresh = connection.session.is_fresh();
-            let step = connection.session.handle(command, &mut desk);
-            if was_fresh && !connection.session.is_fresh() {
-                self.after_connect(key);
+            if connection.asking.is_some()
+                && let Some(Ok(channel)) = command.request.channel().map(|channel| channel.decode())
+            {
+                let text = &before[..before.len() - commands.rest().len()];
+                if connection.wait_behind(&channel, text.trim_ascii()) {
+                    continue;
+                }
             }
-            match step {
-                Step::Silent => {}
-                Step::Reply(reply) => self.reply(key, id, reply),
-                Step::Close(reason) => self.close_with(key, &reason),
-                Step::Ask(ask) => self.ask(key, id, ask),
-            }
+            self.handle(key, command);
         }
         self.send_replies(key);
     }
 
+    fn handle(&mut self, key: ConnectionKey, command: Command<'_>) {
+        let Some((connection, mut desk)) = self.desk(key) else {
+            return;
+        };
+        let (id, method) = (command.id, command.request.method());
+        desk.shared.metrics.command(method);
+        let was_fresh = connection.session.is_fresh();
+        let step = connection.session.handle(command, &mut desk);
+        if was_fresh && !connection.session.is_fresh() {
+            self.after_connect(key);
+        }
+        match step {
+            Step::Silent => {}
+            Step::Reply(reply) => self.reply(key, id, reply),
+            Step::Close(reason) => self.close_with(key, &reason),
+            Step::Ask(ask) => self.ask(key, id, ask),
+        }
+    }
+
     /// Handles what was held, now that the connection may go on.
     pub(super) fn resume_input(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.is_backed_up() {
+            return;
+        }
+        while let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_backed_up()
+            && let Some(room) = connection.asking.as_ref().and_then(|a| a.next_to_go_on())
+        {
+            self.go_on_behind(key, &room, false);
+        }
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -194,18 +224,46 @@ impl Worker {
         else {
             return;
         };
-        connection.asking = true;
+        let room = ask.room().clone();
+        connection.ask(&room);
         spawn_local(async move {
             let settled = ask.await;
             let mut worker = worker.borrow_mut();
             if let Some(connection) = worker.connections.get_mut(key) {
-                connection.asking = false;
+                connection.answered(&room);
             }
+            let is_unknown = settled.is_unknown_publish();
             worker.settle(key, id, settled);
+            worker.go_on_behind(key, &room, is_unknown);
             worker.send_replies(key);
             worker.resume_input(key);
+            worker.leave_if_answered(key);
             worker.settle_down();
         });
+    }
+
+    /// Handles the commands that waited for the answer about `room`.
+    ///
+    /// Where it is not known whether a message was kept, the client's next ones to the room are not tried: they would
+    /// overtake it if it still comes.
+    fn go_on_behind(&mut self, key: ConnectionKey, room: &RoomName, publishes_fail: bool) {
+        while let Some(connection) = self.connections.get_mut(key)
+            && !connection.is_closing()
+            && !connection.is_backed_up()
+            && let Some(text) = connection.next_behind(room)
+        {
+            match Commands::new(&text).next() {
+                Some(Ok(command))
+                    if publishes_fail && matches!(command.request, Request::Publish(_)) =>
+                {
+                    self.shared.metrics.command(command.request.method());
+                    let refusal = Refusal::from(Error::Unreachable);
+                    self.reply(key, command.id, Reply::Refused(refusal));
+                }
+                Some(Ok(command)) => self.handle(key, command),
+                Some(Err(_)) | None => unreachable!("it was read as a command before"),
+            }
+        }
     }
 
     fn settle(&mut self, key: ConnectionKey, id: u32, settled: Settled) {
@@ -232,7 +290,7 @@ impl Worker {
             return;
         };
         let fits = missed.is_empty();
-        connection.missed = Some(Box::new(missed));
+        connection.missed.get_or_insert_default().push_back(missed);
         if !fits {
             self.send_replies(key);
         }

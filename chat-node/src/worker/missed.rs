@@ -41,7 +41,11 @@ impl Worker {
     /// Sends on until the socket is blocked; when all is sent, the member enters the feed.
     pub(super) fn send_missed(&mut self, key: ConnectionKey) {
         while let Some(connection) = self.connections.get_mut(key) {
-            let Some(missed) = &mut connection.missed else {
+            let Some(missed) = connection
+                .missed
+                .as_mut()
+                .and_then(|missed| missed.front_mut())
+            else {
                 return;
             };
             if !missed.is_empty() && connection.socket.is_blocked() {
@@ -50,7 +54,7 @@ impl Worker {
             let frames = missed.encode(FRAME_BYTES);
             if frames.is_empty() {
                 self.enter_feed(key);
-                return;
+                continue;
             }
             self.send(key, &frames);
         }
@@ -58,8 +62,12 @@ impl Worker {
 
     /// Gives the socket everything at once, as the connection is about to be closed.
     pub(super) fn queue_missed(&mut self, key: ConnectionKey) {
-        let connection = self.connections.get_mut(key);
-        if let Some(missed) = connection.and_then(|connection| connection.missed.as_mut()) {
+        while let Some(connection) = self.connections.get_mut(key)
+            && let Some(missed) = connection
+                .missed
+                .as_mut()
+                .and_then(|missed| missed.front_mut())
+        {
             let frames = missed.encode(usize::MAX);
             self.send(key, &frames);
             self.enter_feed(key);
@@ -67,10 +75,24 @@ impl Worker {
     }
 
     fn enter_feed(&mut self, key: ConnectionKey) {
-        let connection = self.connections.get_mut(key);
-        if let Some(missed) = connection.and_then(|connection| connection.missed.take())
-            && let Some(room) = self.rooms.find(key, missed.room.as_str())
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let Some(missed) = connection
+            .missed
+            .as_mut()
+            .and_then(|missed| missed.pop_front())
+        else {
+            return;
+        };
+        if connection
+            .missed
+            .as_ref()
+            .is_some_and(|missed| missed.is_empty())
         {
+            connection.missed = None;
+        }
+        if let Some(room) = self.rooms.find(key, missed.room.as_str()) {
             self.rooms.start(key, room, missed.upto);
         }
     }

@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Event, start};
+use super::{Accepted, Event, Inbox, start};
 use crate::broker::{
-    Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
+    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
 use crate::config::Config;
 use crate::ids::RoomName;
@@ -17,10 +18,13 @@ use crate::metrics::Metrics;
 use crate::node::Shared;
 use crate::room::registry::Registry;
 
-/// Answers joins when the test says so.
+type Acknowledge = oneshot::Sender<Result<Position, Error>>;
+
+/// Answers when the test says so.
 #[derive(Default)]
 struct SlowBroker {
     joins: Mutex<Vec<oneshot::Sender<Joined>>>,
+    publishes: Mutex<Vec<(Bytes, Acknowledge)>>,
 }
 
 impl Broker for SlowBroker {
@@ -28,8 +32,11 @@ impl Broker for SlowBroker {
         Ok(())
     }
 
-    fn publish(&self, _: &RoomName, _: Message) -> Answer<Position> {
-        unreachable!("nobody publishes here")
+    fn publish(&self, _: &RoomName, message: Message) -> Answer<Position> {
+        let (answer, answered) = oneshot::channel();
+        let mut publishes = self.publishes.lock().unwrap();
+        publishes.push((message.data, answer));
+        Box::pin(async { answered.await.expect("the test answers") })
     }
 
     fn open(&self, _: &RoomName) {}
@@ -51,6 +58,7 @@ struct Bench {
     broker: Arc<SlowBroker>,
     registry: Arc<Registry>,
     client: TcpStream,
+    inbox: Inbox,
 }
 
 impl Bench {
@@ -71,16 +79,24 @@ impl Bench {
             .unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        inbox.send(Event::Accepted {
+        inbox.send(Event::Accepted(vec![Accepted {
             stream,
             early: Default::default(),
             at: Duration::ZERO,
-        });
+        }]));
         Self {
             broker,
             registry,
             client,
+            inbox,
         }
+    }
+
+    /// Waits until a message has come to the broker, and answers it. Returns its data.
+    fn answer_publish(&self, answer: Result<Position, Error>) -> Bytes {
+        let (data, sender) = wait_for(|| self.broker.publishes.lock().unwrap().pop());
+        assert!(sender.send(answer).is_ok());
+        data
     }
 
     fn send(&mut self, text: &str) {
@@ -105,14 +121,7 @@ impl Bench {
     }
 
     fn answer_join(&self, offset: u64) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        let answer = loop {
-            if let Some(answer) = self.broker.joins.lock().unwrap().pop() {
-                break answer;
-            }
-            assert!(std::time::Instant::now() < deadline, "nobody joins");
-            std::thread::yield_now();
-        };
+        let answer = wait_for(|| self.broker.joins.lock().unwrap().pop());
         let epoch = "e".into();
         let joined = Joined {
             position: Position { offset, epoch },
@@ -157,16 +166,70 @@ fn what_is_published_while_a_join_is_answered_follows_the_reply() {
 }
 
 #[test]
-fn commands_behind_a_question_wait_and_are_answered_in_order() {
+fn commands_wait_for_the_question_of_their_room_and_of_no_other() {
     let mut bench = Bench::new();
     bench.send(r#"{"id":1,"connect":{}}"#);
     bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
-    bench.send("{\"id\":3,\"ping\":{}}\n{\"id\":4,\"ping\":{}}");
+    bench.send(r#"{"id":3,"unsubscribe":{"channel":"room"}}"#);
+    bench.send(r#"{"id":4,"subscribe":{"channel":"room"}}"#);
+    bench.send("{\"id\":5,\"ping\":{}}\n{\"id\":6,\"unsubscribe\":{\"channel\":\"other\"}}");
+    let got = bench.read_until(r#"{"id":6"#);
+    assert!(
+        !got.contains(r#"{"id":2"#) && !got.contains(r#"{"id":3"#),
+        "{got}"
+    );
     bench.answer_join(0);
-    bench.send(r#"{"id":5,"ping":{}}"#);
-    let got = bench.read_until(r#"{"id":5"#);
-    let places: Vec<_> = (1..=5)
-        .map(|id| got.find(&format!("{{\"id\":{id}")).unwrap())
-        .collect();
-    assert!(places.is_sorted(), "{got}");
+    let got = bench.read_until(r#"{"id":3"#);
+    assert!(got.find(r#"{"id":2"#) < got.find(r#"{"id":3"#), "{got}");
+    bench.answer_join(0);
+    bench.read_until(r#"{"id":4"#);
+}
+
+#[test]
+fn what_follows_an_unknown_message_is_not_tried() {
+    let mut bench = Bench::new();
+    bench.send(r#"{"id":1,"connect":{}}"#);
+    bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
+    bench.answer_join(0);
+    // In one frame: the second is there before the first is answered.
+    let publish = |id| format!(r#"{{"id":{id},"publish":{{"channel":"room","data":{id}}}}}"#);
+    bench.send(&format!("{}\n{}", publish(3), publish(4)));
+    bench.send(r#"{"id":6,"unsubscribe":{"channel":"room"}}"#);
+    assert_eq!(bench.answer_publish(Err(Error::Unreachable)), "3");
+    let got = bench.read_until(r#"{"id":6"#);
+    for id in 3..=4 {
+        let refused = format!(r#"{{"id":{id},"error":{{"code":100"#);
+        assert!(got.contains(&refused), "{got}");
+    }
+    assert!(bench.broker.publishes.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_session_that_is_to_leave_gets_its_answer_first() {
+    let mut bench = Bench::new();
+    bench.send(r#"{"id":1,"connect":{}}"#);
+    bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
+    bench.answer_join(0);
+    bench.send(r#"{"id":3,"publish":{"channel":"room","data":1}}"#);
+    wait_for(|| (!bench.broker.publishes.lock().unwrap().is_empty()).then_some(()));
+    bench.inbox.send(Event::DrainAll);
+    // Whatever comes after that is not taken any more.
+    let epoch = "e".into();
+    bench.answer_publish(Ok(Position { offset: 1, epoch }));
+    let got = bench.read_until("shutdown");
+    assert!(
+        got.find(r#"{"id":3,"publish""#) < got.find("shutdown"),
+        "{got}"
+    );
+}
+
+fn wait_for<T>(mut something: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = something() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::yield_now();
+    }
 }

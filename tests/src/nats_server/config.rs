@@ -13,6 +13,8 @@ pub(super) struct Config<'a> {
     pub routes: &'a [SocketAddr],
     /// Where no server listens: told to the others, so that they use `routes` and nothing else.
     pub nowhere: SocketAddr,
+    /// Lines that a test adds; a later line wins.
+    pub more: &'a str,
     /// The file of accounts and users beside this one.
     pub accounts: Option<&'a str>,
 }
@@ -25,6 +27,7 @@ impl Config<'_> {
             ports,
             routes,
             nowhere,
+            more,
             accounts,
         } = self;
         let mut lines = vec![
@@ -58,6 +61,7 @@ impl Config<'_> {
                 "}".to_owned(),
             ]);
         }
+        lines.push((*more).to_owned());
         // Accounts end the file, so that nothing of theirs is taken for ours.
         lines.extend(accounts.map(|file| format!("include {file:?}")));
         lines.join("\n") + "\n"

@@ -2,16 +2,17 @@
 //!
 //! The files that the settings name are read once, here; what is in the credentials goes nowhere but into signatures.
 
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use async_nats::rustls::RootCertStore;
 use async_nats::rustls::pki_types::CertificateDer;
 use async_nats::rustls::pki_types::pem::PemObject;
-use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
+use async_nats::rustls::{self, RootCertStore};
+use async_nats::{Auth, AuthError, ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
 use nkeys::KeyPair;
 
 use super::credentials::{self, Credentials};
@@ -63,6 +64,30 @@ pub enum Error {
     Certificates { file: PathBuf, problem: String },
     #[error("nats.url (--nats-url): {url} is no address of a server")]
     Url { url: String, source: io::Error },
+}
+
+/// Why a connection did not come about, and what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    #[error("the NATS servers let nobody in without nats.credentials (--nats-credentials)")]
+    NoCredentials,
+    #[error(
+        "the NATS servers do not know the user {public_key}: have they read the accounts.conf that was made with its key?"
+    )]
+    NotLetIn { public_key: String },
+    #[error(
+        "TLS with the NATS servers failed: {0}; nats.ca (--nats-ca) must be the authority of their certificates, and they must have some"
+    )]
+    Tls(String),
+    #[error("no NATS server could be reached: {0}")]
+    Unreachable(String),
+}
+
+impl Obstacle {
+    /// Whether the same servers will say the same again until somebody changes something.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Unreachable(_))
+    }
 }
 
 /// What it takes to connect.
@@ -119,6 +144,22 @@ impl Account {
         self.credentials.as_ref().map(Credentials::public_key)
     }
 
+    /// What a failure to connect means for this account.
+    pub fn obstacle(&self, error: &ConnectError) -> Obstacle {
+        use ConnectErrorKind::{Authentication, AuthorizationViolation, Tls};
+        match (error.kind(), &self.credentials) {
+            (AuthorizationViolation | Authentication, None) => Obstacle::NoCredentials,
+            (AuthorizationViolation | Authentication, Some(credentials)) => Obstacle::NotLetIn {
+                public_key: credentials.public_key().to_owned(),
+            },
+            (Tls, _) => Obstacle::Tls(error.to_string()),
+            _ => match handshake_error(error) {
+                Some(error) => Obstacle::Tls(error.to_string()),
+                None => Obstacle::Unreachable(error.to_string()),
+            },
+        }
+    }
+
     /// Options of a connection called `name`, which is tried until it succeeds, and again whenever it breaks.
     pub fn options(&self, name: &str) -> ConnectOptions {
         self.options_for_one_try(name).retry_on_initial_connect()
@@ -173,6 +214,12 @@ fn sign(credentials: Option<&Credentials>, nonce: &[u8]) -> Result<Auth, AuthErr
         auth.nkey = Some(key.public_key());
     }
     Ok(auth)
+}
+
+/// The library takes a handshake that failed for one more broken connection.
+fn handshake_error(error: &ConnectError) -> Option<&rustls::Error> {
+    let source = error.source()?.downcast_ref::<io::Error>()?;
+    source.get_ref()?.downcast_ref()
 }
 
 /// Says what is wrong with a file of certificates: the library would find out at the first connection only.

@@ -14,8 +14,6 @@ use super::streams::StreamConfig;
 
 /// Values of [`ApiError::err_code`].
 pub mod code {
-    /// The API is there, its leader is not.
-    pub const TEMPORARILY_UNAVAILABLE: u32 = 10008;
     /// Direct and stored reads: no such message.
     pub const NO_MESSAGE: u32 = 10037;
     pub const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
@@ -29,7 +27,6 @@ pub mod code {
     pub const NOT_ENABLED: u32 = 10076;
     /// An earlier message with this id is being stored; whether it will be is not known yet.
     pub const DUPLICATE_IN_PROCESS: u32 = 10158;
-    pub const TOO_MANY_REQUESTS: u32 = 10167;
 }
 
 /// Subjects of the API, for one stream.
@@ -199,22 +196,8 @@ pub struct StoredMessage {
     pub seq: u64,
     /// RFC 3339.
     pub time: String,
-    /// The block as it was published, from `NATS/1.0` on; see [`Self::header`].
-    #[serde(default, deserialize_with = "base64_bytes")]
-    pub hdrs: Bytes,
     #[serde(default, deserialize_with = "base64_bytes")]
     pub data: Bytes,
-}
-
-impl StoredMessage {
-    /// The first value of a header, by its exact name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let text = std::str::from_utf8(&self.hdrs).ok()?;
-        text.lines().skip(1).find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            (key == name).then(|| value.trim())
-        })
-    }
 }
 
 fn base64_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
@@ -298,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_message_has_its_bytes_and_headers() {
+    fn a_stored_message_has_its_bytes() {
         let hdrs = BASE64_STANDARD.encode("NATS/1.0\r\nNats-Msg-Id: a:b\r\nOther: x\r\n\r\n");
         let data = BASE64_STANDARD.encode([0, 255, 1]);
         let reply = format!(
@@ -309,11 +292,9 @@ mod tests {
             .unwrap()
             .message;
         assert_eq!((message.seq, &message.data[..]), (3, &[0, 255, 1][..]));
-        assert_eq!(message.header("Nats-Msg-Id"), Some("a:b"));
-        assert_eq!(message.header("NATS/1.0"), None);
         let bare = br#"{"message":{"subject":"s","seq":1,"time":"t"}}"#;
         let message = parse::<MessageReply>(bare).unwrap().unwrap().message;
-        assert!(message.data.is_empty() && message.header("Nats-Msg-Id").is_none());
+        assert!(message.data.is_empty());
         let broken = br#"{"message":{"subject":"s","seq":1,"time":"t","data":"%%"}}"#;
         assert!(parse::<MessageReply>(broken).is_err());
     }

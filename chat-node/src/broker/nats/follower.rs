@@ -38,6 +38,7 @@ const BACKWARDS: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(20);
 /// Replicas may lag; the leader is asked after so long.
 const ASK_LEADER: Duration = Duration::from_secs(2);
+const GIVE_UP: Duration = Duration::from_secs(4);
 /// Messages taken from the feed before they are delivered.
 const TAKEN_AT_ONCE: usize = 256;
 /// A clock that is off by more is told of.
@@ -352,10 +353,14 @@ impl Follower {
 
     /// Reads what is missing, until nothing is or this connection is over.
     async fn fill(&mut self, connection: &Arc<Connection>) {
+        if self.distrusted {
+            return;
+        }
         let metrics = self.health.metrics().clone();
         let mut progress = Instant::now();
         let mut counted = false;
-        while !self.distrusted {
+        // Not for ever: what is missing may be that of a stream that is no more, which an audit shows.
+        while progress.elapsed() < GIVE_UP {
             let (from, missing) = {
                 let log = &self.shard.lock().log;
                 (log.pos() + 1, log.target().saturating_sub(log.pos()))

@@ -7,13 +7,13 @@ mod plan;
 
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectError, ConnectErrorKind, Event, RequestErrorKind, ServerError};
+use async_nats::{Client, Event, RequestErrorKind, ServerError};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::account::{self, Account, Role};
+use super::account::{self, Account, Obstacle, Role};
 use super::api::{self, ApiError, StreamInfo, code, subject};
 use super::streams::{Desired, StreamConfig, epoch, random_epoch};
 use crate::config::{Init, Streams};
@@ -30,20 +30,8 @@ const REPLICAS_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Error {
     #[error(transparent)]
     Account(#[from] account::Error),
-    #[error("the servers let nobody in without nats.credentials (--nats-credentials)")]
-    NoCredentials,
-    #[error(
-        "the servers do not know the user {0}: is its accounts.conf theirs, and have they read it?"
-    )]
-    NotLetIn(String),
-    // The library's errors tell their causes themselves.
-    #[error("the servers' certificates are not trusted, or they have none: {0}")]
-    Tls(ConnectError),
-    #[error("no server could be reached in {}: {error}", humantime::format_duration(*.timeout))]
-    Unreachable {
-        timeout: Duration,
-        error: ConnectError,
-    },
+    #[error("{0}")]
+    Obstacle(Obstacle),
     /// The server, or a stream that somebody else changed meanwhile.
     #[error("{0}")]
     Unfit(String),
@@ -277,17 +265,11 @@ impl Servers {
                 }
                 Err(error) => error,
             };
-            match error.kind() {
-                ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    let known = account.public_key().map(str::to_owned);
-                    return Err(known.map_or(Error::NoCredentials, Error::NotLetIn));
-                }
-                ConnectErrorKind::Tls => return Err(Error::Tls(error)),
-                _ if Instant::now() + PAUSE >= deadline => {
-                    return Err(Error::Unreachable { timeout, error });
-                }
-                _ => eprintln!("no server could be reached, trying again: {error}"),
+            let obstacle = account.obstacle(&error);
+            if obstacle.is_lasting() || Instant::now() + PAUSE >= deadline {
+                return Err(Error::Obstacle(obstacle));
             }
+            eprintln!("{obstacle}; trying again");
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -2,7 +2,8 @@
 
 A slice with stalled members stands between two without, and is compared with their mean. Before it, big messages
 are sent until the kernel takes no more for any stalled member: from then on they are the node's problem, and the
-slice shows what that costs others.
+slice shows what that costs others. Before the other two, big messages are sent as well: else what these leave behind,
+in caches and socket buffers, would be counted as the stalled members' doing.
 """
 
 from ..accounting import unsent_bytes
@@ -29,17 +30,21 @@ def stalled(bench):
         bench.load.slice(subject, **{**plan, "seconds": scale.slice_seconds / 3})
         return bench.load.slice(subject, **plan)
 
+    def slice_without():
+        bench.load.slice(subject, **{**plan, **FILL, "seconds": scale.slice_seconds})
+        return settled_slice()
+
     def one_round():
-        before = settled_slice()
+        before = slice_without()
         answer = bench.load.ask("stall", target=subject.target, count=count, room=0, receive_buffer=SMALLEST_BUFFER)
         ports = set(answer["ports"])
         _fill(bench, subject, ports, plan)
         between = settled_slice()
         held = unsent_bytes(node.port, ports)
         bench.load.ask("unstall")
-        return before, between, settled_slice(), held
+        return before, between, slice_without(), held
 
-    rounds = play(bench, [node], one_round, 2 * scale.rounds)
+    rounds = play(bench, [node], one_round, 3 * scale.rounds)
     *slices, held = map(list, zip(*rounds))
 
     case = f"{count} of {scale.live_members + count:,} members stalled"

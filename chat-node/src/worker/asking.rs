@@ -1,0 +1,136 @@
+//! What a session has asked the broker, and the commands that wait for it: one question for each room at a time.
+//!
+//! So a client's messages to a room are kept in the order in which it sent them, and a room that has to wait holds up
+//! no other.
+
+use std::collections::VecDeque;
+
+use crate::ids::RoomName;
+
+/// Rooms with questions out, and the bytes of commands behind them, beyond which nothing more is read.
+const MOST_ROOMS: usize = 64;
+const MOST_BYTES: usize = 64 * 1024;
+
+/// Boxed where it is kept: idle connections pay one word for it.
+#[derive(Default)]
+pub struct Asking {
+    rooms: Vec<Room>,
+    bytes: usize,
+}
+
+struct Room {
+    name: RoomName,
+    /// A question is out. Without one, the commands behind the last one are being handled.
+    is_asked: bool,
+    behind: VecDeque<Box<str>>,
+}
+
+impl Asking {
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Whether further commands should wait where they are, whatever their room.
+    pub fn is_full(&self) -> bool {
+        self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
+    }
+
+    fn room(&mut self, name: &str) -> Option<&mut Room> {
+        self.rooms
+            .iter_mut()
+            .find(|room| room.name.as_str() == name)
+    }
+
+    /// Whether a command for that room has to wait.
+    pub fn holds(&self, name: &str) -> bool {
+        self.rooms.iter().any(|room| room.name.as_str() == name)
+    }
+
+    /// A room whose question is answered while commands still wait behind it.
+    pub fn next_to_go_on(&self) -> Option<RoomName> {
+        let answered = self.rooms.iter().find(|room| !room.is_asked);
+        answered.map(|room| room.name.clone())
+    }
+
+    /// A question about the room is out.
+    pub fn ask(&mut self, name: &RoomName) {
+        match self.room(name.as_str()) {
+            Some(room) => room.is_asked = true,
+            None => self.rooms.push(Room {
+                name: name.clone(),
+                is_asked: true,
+                behind: VecDeque::new(),
+            }),
+        }
+    }
+
+    /// Keeps a command for after the question about its room.
+    pub fn wait(&mut self, name: &str, command: &str) {
+        if let Some(room) = self.room(name) {
+            room.behind.push_back(command.into());
+            self.bytes += command.len();
+        }
+    }
+
+    /// The question about the room has been answered.
+    pub fn answered(&mut self, name: &RoomName) {
+        if let Some(room) = self.room(name.as_str()) {
+            room.is_asked = false;
+        }
+    }
+
+    /// The next command behind the room's last question; none while a new one is out. A room that nothing waits for
+    /// is forgotten.
+    pub fn next_behind(&mut self, name: &RoomName) -> Option<Box<str>> {
+        let room = self.room(name.as_str()).filter(|room| !room.is_asked)?;
+        let next = room.behind.pop_front();
+        match &next {
+            Some(command) => self.bytes -= command.len(),
+            None => self.rooms.retain(|room| room.name != *name),
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(name: &str) -> RoomName {
+        RoomName::parse(name, 255).unwrap()
+    }
+
+    #[test]
+    fn commands_wait_behind_the_question_of_their_room_only() {
+        let mut asking = Asking::default();
+        asking.ask(&room("a"));
+        assert!(asking.holds("a") && !asking.holds("b"));
+        asking.wait("a", "first");
+        asking.wait("a", "second");
+        assert_eq!(asking.next_behind(&room("a")), None);
+        asking.answered(&room("a"));
+        assert_eq!(asking.next_to_go_on(), Some(room("a")));
+        assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("first"));
+        // That one became a question, too.
+        asking.ask(&room("a"));
+        assert_eq!(asking.next_behind(&room("a")), None);
+        asking.answered(&room("a"));
+        assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("second"));
+        assert_eq!(asking.next_behind(&room("a")), None);
+        assert!(asking.is_empty() && asking.bytes == 0);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_rooms_and_bytes() {
+        let mut asking = Asking::default();
+        for n in 0..MOST_ROOMS {
+            assert!(!asking.is_full());
+            asking.ask(&room(&n.to_string()));
+        }
+        assert!(asking.is_full());
+        let mut asking = Asking::default();
+        asking.ask(&room("a"));
+        asking.wait("a", &"x".repeat(MOST_BYTES));
+        assert!(asking.is_full());
+    }
+}
