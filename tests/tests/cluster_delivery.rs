@@ -60,7 +60,8 @@ const STRICT: Rules = Rules {
 };
 
 async fn cluster() -> Cluster {
-    let flags = ["--ping-interval", "2s", "--pong-timeout", "1500ms"];
+    // A frozen node shows soon.
+    let flags = ["--ping-interval", "6s", "--pong-timeout", "5s"];
     Cluster::with(3, 3).flags(&flags).start().await
 }
 
