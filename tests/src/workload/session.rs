@@ -40,6 +40,7 @@ pub(super) struct Part {
     pub connects: usize,
     pub ends: BTreeMap<String, usize>,
     pub errors: BTreeMap<String, usize>,
+    pub slowest: BTreeMap<&'static str, Duration>,
 }
 
 /// Why a connection is over.
@@ -267,13 +268,15 @@ impl Session {
         id: u64,
         mut reply: Value,
     ) -> Result<(), End> {
-        let Some(asked) = connection.answered(id) else {
+        let Some((asked, took)) = connection.answered(id) else {
             if !connection.was_asked(id) {
                 self.problem(connection.node, format!("answers to nothing: {reply}"));
             }
             return Ok(());
         };
         let name = asked.name();
+        let slowest = self.part.slowest.entry(name).or_default();
+        *slowest = took.max(*slowest);
         if reply.get("error").is_some() {
             let code = error_code(&reply);
             let temporary = matches!(code, 100 | 111);
