@@ -21,8 +21,9 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: ## Run a node with the chat page on http://localhost:8080 (ARGS="--workers 2")
-	cargo run --release -p chat-node -- $(ARGS)
+dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 and :8081 (ARGS="--workers 2")
+	$(STEP) "Build the node" cargo build --release -p chat-node --locked
+	@tests/dev/dev.sh $(TARGET_DIR)/release/chat-node $(TOOLS)/nats-server $(TARGET_DIR)/dev $(ARGS)
 
 .PHONY: check
 check: fmt clippy deny unit ## Format, lints, licences and unit tests

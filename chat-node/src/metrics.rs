@@ -30,6 +30,8 @@ pub struct Metrics {
     recoveries: IntCounterVec,
     pub slow_clients: IntCounter,
     pub draining: IntGauge,
+    pub cluster_nodes: IntGauge,
+    pub cluster_connections: IntGauge,
     pub history_rooms: IntGauge,
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
@@ -87,6 +89,14 @@ impl Metrics {
             )?,
             slow_clients: register.counter("slow_clients_total", "Sessions closed because they read too slowly.")?,
             draining: register.gauge("draining", "1 while the node shuts down.")?,
+            cluster_nodes: register.gauge(
+                "cluster_nodes",
+                "Nodes that serve the same rooms, as this one knows of them.",
+            )?,
+            cluster_connections: register.gauge(
+                "cluster_connections",
+                "Connections of all these nodes together.",
+            )?,
             history_rooms: register.gauge("history_rooms", "Rooms the embedded broker knows.")?,
             history_publications: register.gauge("history_publications", "Publications the embedded broker keeps.")?,
             history_bytes: register.gauge("history_bytes", "Memory the embedded broker's history takes.")?,

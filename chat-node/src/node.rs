@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::broker::Broker;
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
+use crate::broker::{Broker, NodeLoad, NodeState};
 use crate::config::{BrokerKind, Config, History, Listening};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
@@ -191,6 +191,8 @@ impl Node {
         });
         drain::drain(shared, &self.inboxes, accept, || stop.wake()).await;
         second.abort();
+        // Nobody is told anything any more: whether the others hear of it changes nothing here.
+        let _ = tokio::time::timeout(GOODBYE, shared.broker.leave()).await;
         for inbox in &self.inboxes {
             inbox.send(Event::Stop);
         }
@@ -244,8 +246,28 @@ async fn every_second(memory: Option<Arc<Memory>>, shared: Arc<Shared>) {
                 .history_evicted_rooms
                 .inc_by(usage.evicted_rooms_total.saturating_sub(evicted));
         }
+        shared.broker.announce(load(&shared));
+        let nodes = shared.broker.nodes();
+        let connections: usize = nodes.iter().map(|node| node.connections).sum();
+        metrics.cluster_nodes.set(nodes.len() as i64);
+        metrics.cluster_connections.set(connections as i64);
         metrics.rooms.set(shared.registry.rooms() as i64);
         metrics.sessions.set(shared.sessions.load(Relaxed) as i64);
+    }
+}
+
+fn load(shared: &Shared) -> NodeLoad {
+    let is_draining = shared.metrics.draining.get() > 0;
+    NodeLoad {
+        node: shared.config.nats.node_name.clone(),
+        connections: shared.sessions.load(Relaxed),
+        capacity: shared.config.limits.connections,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: if is_draining {
+            NodeState::Draining
+        } else {
+            NodeState::Serving
+        },
     }
 }
 
@@ -284,6 +306,8 @@ const KERNEL_BACKLOG_BYTES: u32 = 128 * 1024;
 /// How long sent bytes may stay unacknowledged, or unread, before the kernel gives the connection up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
+/// How long taking leave of the other nodes may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 const READINESS_POLL: Duration = Duration::from_millis(20);
 
 /// Connections that may wait to be accepted: after a restart all clients come at once.

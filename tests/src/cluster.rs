@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::binary::chat_node;
 use crate::nats_server::NatsServers;
-use crate::node::Node;
+use crate::node::{self, Node};
 use crate::wait::until;
 use crate::{NO_RATES, http};
 
@@ -72,6 +72,20 @@ impl Cluster {
         assert!(output.status.success(), "nats init: {text}");
     }
 
+    /// How a node of this cluster is started. Flags win over what the cluster says.
+    pub fn node(&self, number: usize, flags: &[impl AsRef<str>]) -> node::Start {
+        let mut urls: Vec<_> = self.nats.iter().map(|it| it.url()).collect();
+        // Each begins elsewhere.
+        urls.rotate_left(number % self.nats.len());
+        let key = self.nats.key("node").expect("there are users");
+        let flags: Vec<&str> = flags.iter().map(AsRef::as_ref).collect();
+        Node::with(&flags)
+            .env("NATTER_NATS_URL", &urls.join(","))
+            .env("NATTER_NATS_CREDENTIALS", &key.display().to_string())
+            .env("NATTER_SHARDS", &self.shards.to_string())
+            .env("NATTER_NODE_NAME", &format!("node-{number}"))
+    }
+
     /// Waits until every node is ready.
     pub async fn ready(&self) {
         for node in &self.nodes {
@@ -127,17 +141,9 @@ impl Start {
             _users: users,
         };
         cluster.init(&[]).await;
-        let key = cluster.nats.key("node").expect("there are users");
         for number in 0..count {
-            let mut urls: Vec<_> = cluster.nats.iter().map(|it| it.url()).collect();
-            // Each begins elsewhere.
-            urls.rotate_left(number % servers);
-            let node = Node::with(&flags.iter().map(String::as_str).collect::<Vec<_>>())
-                .env("NATTER_NATS_URL", &urls.join(","))
-                .env("NATTER_NATS_CREDENTIALS", &key.display().to_string())
-                .env("NATTER_SHARDS", &shards_flag)
-                .env("NATTER_NODE_NAME", &format!("node-{number}"));
-            cluster.nodes.push(node.start().await);
+            let node = cluster.node(number, &flags).start().await;
+            cluster.nodes.push(node);
         }
         cluster.ready().await;
         cluster

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 
 use self::room::Room;
 use self::rooms::Rooms;
-use super::{Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
+use super::{
+    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+};
 use crate::ids::RoomName;
 
 mod epochs;
+mod ids;
 mod room;
 mod rooms;
 
@@ -51,6 +54,8 @@ pub struct Memory {
     rooms: Mutex<Rooms>,
     feed: Arc<dyn Feed>,
     clock: Clock,
+    /// The only node there is.
+    node: Mutex<Option<NodeLoad>>,
 }
 
 impl Memory {
@@ -63,6 +68,7 @@ impl Memory {
             rooms: Mutex::new(Rooms::new(limits)),
             feed,
             clock,
+            node: Mutex::default(),
         }
     }
 
@@ -91,10 +97,22 @@ impl Broker for Memory {
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         let mut rooms = self.lock();
         let now = (self.clock)();
+        let key = message.key(room);
+        let data = message.data.clone();
+        if let Some(key) = &key {
+            match rooms.ids.find(key, &data, now) {
+                Ok(None) => {}
+                Ok(Some(position)) => return answer(Ok(position)),
+                Err(error) => return answer(Err(error)),
+            }
+        }
         let (publication, position, open) = rooms.access(room, now, |room, limits| {
             let publication = room.append(message, now, limits);
             (publication, room.position(), room.is_open())
         });
+        if let Some(key) = key {
+            rooms.ids.insert(key, &data, position.clone(), now);
+        }
         // Still under the lock: the feed sees the order of the offsets.
         if open {
             self.feed.deliver(room, &publication);
@@ -134,6 +152,19 @@ impl Broker for Memory {
 
     fn readiness(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn announce(&self, load: NodeLoad) {
+        *self.node.lock().expect("no panic holds this lock") = Some(load);
+    }
+
+    fn nodes(&self) -> Vec<NodeLoad> {
+        let node = self.node.lock().expect("no panic holds this lock");
+        node.iter().cloned().collect()
+    }
+
+    fn leave(&self) -> Answer<()> {
+        answer(Ok(()))
     }
 }
 

@@ -11,6 +11,7 @@ mod api;
 mod batch;
 mod connection;
 pub mod credentials;
+mod directory;
 mod event;
 mod follower;
 mod health;
@@ -40,6 +41,7 @@ use account::Account;
 pub use shard_log::Caps;
 
 use self::connection::Incident;
+use self::directory::Directory;
 use self::follower::Follower;
 use self::health::{Health, Trouble};
 use self::link::{Link, Purpose};
@@ -49,7 +51,7 @@ use self::resume::Resumes;
 use self::room_reads::RoomReads;
 use self::shard::Shard;
 use self::subject::shard_of;
-use super::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
+use super::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position};
 use crate::ids::RoomName;
 use crate::metrics::NatsMetrics;
 
@@ -73,6 +75,8 @@ pub struct Nats {
     publisher: Publisher,
     room_reads: RoomReads,
     resumes: Resumes,
+    directory: Arc<Directory>,
+    live: Arc<Link>,
     health: Arc<Health>,
     patience: Duration,
     /// Ends with the broker.
@@ -125,6 +129,8 @@ impl Nats {
             };
             tasks.spawn(follower.run());
         }
+        let directory = Directory::new(node);
+        tasks.spawn(directory.clone().keep(live.clone()));
         tasks.spawn(heed(incidents, dropped, health.clone()));
         let room_reads = RoomReads::new(reads.clone());
         Arc::new(Self {
@@ -137,6 +143,8 @@ impl Nats {
             },
             resumes: Resumes::new(room_reads.clone()),
             room_reads,
+            directory,
+            live,
             health,
             patience,
             _tasks: tasks,
@@ -201,5 +209,21 @@ impl Broker for Nats {
 
     fn readiness(&self) -> Result<(), String> {
         self.health.readiness()
+    }
+
+    fn announce(&self, load: NodeLoad) {
+        self.directory.announce(load);
+    }
+
+    fn nodes(&self) -> Vec<NodeLoad> {
+        self.directory.nodes()
+    }
+
+    fn leave(&self) -> Answer<()> {
+        let (directory, live) = (self.directory.clone(), self.live.clone());
+        Box::pin(async move {
+            directory.say_goodbye(&live).await;
+            Ok(())
+        })
     }
 }

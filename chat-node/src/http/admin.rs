@@ -27,10 +27,11 @@ pub fn router(shared: Arc<Shared>, inboxes: Vec<Inbox>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
+        .route("/nodes", get(nodes))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,
-                "not found: /metrics, /healthz and /readyz are here\n",
+                "not found: /metrics, /healthz, /readyz and /nodes are here\n",
             )
         })
         .with_state(Admin {
@@ -45,6 +46,14 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             let kind = "text/plain; version=0.0.4; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// All nodes that serve the same rooms, as this one knows of them.
+async fn nodes(State(admin): State<Admin>) -> Response {
+    match serde_json::to_vec(&admin.shared.broker.nodes()) {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Accepted, Event, Inbox, start};
 use crate::broker::{
-    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
+    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+    Publication,
 };
 use crate::config::Config;
 use crate::ids::RoomName;
@@ -30,6 +31,16 @@ struct SlowBroker {
 impl Broker for SlowBroker {
     fn readiness(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn announce(&self, _: NodeLoad) {}
+
+    fn nodes(&self) -> Vec<NodeLoad> {
+        Vec::new()
+    }
+
+    fn leave(&self) -> Answer<()> {
+        Box::pin(async { Ok(()) })
     }
 
     fn publish(&self, _: &RoomName, message: Message) -> Answer<Position> {

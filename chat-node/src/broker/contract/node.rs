@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::super::{
-    Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
+    Author, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
 use crate::ids::{RoomName, SessionId};
 
@@ -131,6 +131,14 @@ pub(super) fn message(text: impl Display) -> Message {
         data: json(text),
         author: None,
         id: None,
+    }
+}
+
+pub(super) fn with_id(text: impl Display, id: &str, author: Option<Author>) -> Message {
+    Message {
+        data: json(text),
+        author,
+        id: Some(id.into()),
     }
 }
 

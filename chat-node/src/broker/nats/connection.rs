@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
-use super::account::Account;
+use super::account::{Account, Obstacle};
 
 /// How long opening a connection may take.
 const OPEN: Duration = Duration::from_secs(3);
@@ -22,11 +22,8 @@ const OLDEST: (i64, i64, i64) = (2, 15, 0);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no connection to {server}: {source}")]
-    Unreachable {
-        server: String,
-        source: async_nats::ConnectError,
-    },
+    #[error("no connection to {server}: {obstacle}")]
+    Unreachable { server: String, obstacle: Obstacle },
     #[error("no connection to {server} within {OPEN:?}")]
     TooSlow { server: String },
     #[error("nats-server at {server} is version {version}; 2.15.0 or newer is needed")]
@@ -89,10 +86,10 @@ impl Connection {
         let connecting = options.connect(server.clone());
         let client = match tokio::time::timeout(OPEN, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(source)) => {
+            Ok(Err(error)) => {
                 return Err(Error::Unreachable {
                     server: named,
-                    source,
+                    obstacle: account.obstacle(&error),
                 });
             }
             Err(_) => return Err(Error::TooSlow { server: named }),
@@ -184,14 +181,26 @@ impl Connection {
         answers
     }
 
-    /// Subscribes, and returns once the server knows. `None` if the connection ended.
+    /// Sends without asking for an answer, unless the connection has ended.
+    pub async fn tell(&self, subject: String, payload: Bytes) {
+        if !self.has_ended() {
+            let _ = self.client.publish(subject, payload).await;
+        }
+    }
+
+    /// Waits until what was sent is on its way to the server, or the connection has ended.
+    pub async fn flush(&self) {
+        tokio::select! {
+            _ = self.client.flush() => {}
+            () = self.ended() => {}
+        }
+    }
+
+    /// Subscribes: the server knows of it before it sees the next question. `None` if the connection ended.
     pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
         let subscriber = self.client.subscribe(subject).await.ok()?;
-        tokio::select! {
-            flushed = self.client.flush() => flushed.ok()?,
-            () = self.ended() => return None,
-        }
-        Some(subscriber)
+        self.flush().await;
+        (!self.has_ended()).then_some(subscriber)
     }
 }
 

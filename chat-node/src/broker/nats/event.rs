@@ -51,21 +51,24 @@ pub struct Event {
 
 /// The bytes to store for `message`.
 pub fn encode(room: &RoomName, message: &Message, accepted_at_ms: i64) -> Bytes {
-    let author = message.author.as_ref().map(|author| stored::Author {
-        user: author.user.as_str().to_owned(),
-        client: author.client.to_string(),
-        info: Bytes::new(),
-    });
     let event = stored::Event {
         kind: stored::Kind::Message.into(),
         room: room.as_str().to_owned(),
         content_type: stored::ContentType::Json.into(),
         data: message.data.clone(),
-        author,
+        author: stored_author(message),
         accepted_at_ms,
         ..Default::default()
     };
     event.encode_to_vec().into()
+}
+
+fn stored_author(message: &Message) -> Option<stored::Author> {
+    message.author.as_ref().map(|author| stored::Author {
+        user: author.user.as_str().to_owned(),
+        client: author.client.to_string(),
+        info: Bytes::new(),
+    })
 }
 
 /// Reads the event stored at `offset` under a subject of `token` and `kind`. `None` for annotations: this version
@@ -128,12 +131,23 @@ fn json(content_type: stored::ContentType, data: Bytes) -> Result<Bytes, Undeliv
     }
 }
 
-/// Whether a stored event is the one that `message` makes, but for the time.
+/// Whether a stored event is what `message` made or would make: who has an id twice says the same twice. The author
+/// is part of the id.
 pub fn is_same(room: &RoomName, message: &Message, payload: Bytes) -> bool {
-    let Ok(event) = stored::Event::decode(payload) else {
-        return false;
-    };
-    encode(room, message, event.accepted_at_ms) == event.encode_to_vec()
+    stored::Event::decode(payload).is_ok_and(|event| {
+        event.kind() == stored::Kind::Message
+            && event.room == room.as_str()
+            && event.data == message.data
+            && author_id(event.author.as_ref()) == author_id(stored_author(message).as_ref())
+    })
+}
+
+/// A user's sessions are one author, sessions without a user are each one.
+fn author_id(author: Option<&stored::Author>) -> Option<&str> {
+    author.map(|author| match author.user.as_str() {
+        "" => author.client.as_str(),
+        user => user,
+    })
 }
 
 #[cfg(test)]

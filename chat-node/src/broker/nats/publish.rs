@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api::{self, ApiError, PubAck, code};
@@ -173,30 +174,12 @@ fn is_final(error: &ApiError) -> bool {
         || (error.code == 400 && !error.is(code::DUPLICATE_IN_PROCESS))
 }
 
-/// What makes a retry be stored once: bound to room and author, so that nobody's id can hide another's message.
+/// What makes a retry be stored once.
 fn message_id(room: &RoomName, message: &Message) -> String {
-    let Some(id) = &message.id else {
-        return format!("{:032x}", fastrand::u128(..));
-    };
-    let mut hash = blake3::Hasher::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    part(room.as_str().as_bytes());
-    match &message.author {
-        None => part(b"server"),
-        Some(author) if author.user.as_str().is_empty() => {
-            part(b"session");
-            part(author.client.to_string().as_bytes());
-        }
-        Some(author) => {
-            part(b"user");
-            part(author.user.as_str().as_bytes());
-        }
+    match message.key(room) {
+        Some(key) => HEXLOWER.encode(&key),
+        None => format!("{:032x}", fastrand::u128(..)),
     }
-    part(id.as_bytes());
-    hash.finalize().to_hex().to_string()
 }
 
 fn now_ms() -> i64 {

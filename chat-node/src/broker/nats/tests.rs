@@ -10,7 +10,9 @@ use super::account::{Account, Role};
 use super::shard_log::Caps;
 use super::{Nats, Settings};
 use crate::broker::contract::keeps_the_contract;
-use crate::broker::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position};
+use crate::broker::{
+    Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+};
 use crate::config::{ServerUrl, Servers};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
@@ -96,6 +98,18 @@ impl Broker for OnItsOwnServer {
 
     fn readiness(&self) -> Result<(), String> {
         self.nats.readiness()
+    }
+
+    fn announce(&self, load: NodeLoad) {
+        self.nats.announce(load);
+    }
+
+    fn nodes(&self) -> Vec<NodeLoad> {
+        self.nats.nodes()
+    }
+
+    fn leave(&self) -> Answer<()> {
+        self.nats.leave()
     }
 }
 
