@@ -110,7 +110,8 @@ impl Session {
                     self.shared.workload.away.mul_f64(2.0 * fastrand::f64())
                 }
                 End::Broken(why) => {
-                    *self.part.ends.entry(why).or_default() += 1;
+                    let end = format!("node {node}: {why}");
+                    *self.part.ends.entry(end).or_default() += 1;
                     let backoff = Duration::from_millis(50 << failures.min(4));
                     backoff.mul_f64(0.5 + fastrand::f64())
                 }
