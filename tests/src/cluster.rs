@@ -1,15 +1,13 @@
 //! A whole chat cluster on this machine: NATS servers with users and streams, and nodes that share them.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::binary::chat_node;
 use crate::nats_server::NatsServers;
 use crate::node::{self, Node};
 use crate::wait::until;
-use crate::{NO_RATES, http};
+use crate::{NO_RATES, command, http};
 
 pub struct Cluster {
     // Nodes end before the servers that they need.
@@ -59,17 +57,21 @@ impl Cluster {
 
     /// Creates the streams, or checks and mends them.
     pub async fn init(&self, flags: &[&str]) {
-        let mut command = tokio::process::Command::new(chat_node());
-        command.args(["nats", "init", "--nats-url", &self.nats.urls()]);
-        command.args(["--shards", &self.shards.to_string()]);
+        let (urls, shards) = (self.nats.urls(), self.shards.to_string());
         let replicas = if self.nats.len() == 1 { "1" } else { "3" };
-        command.args(["--replicas", replicas]).args(flags);
-        if let Some(key) = self.nats.key("operator") {
-            command.arg("--nats-credentials").arg(key);
-        }
-        let output = command.output().await.expect("chat-node can be started");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "nats init: {text}");
+        let key = self.nats.key("operator").expect("there are users");
+        let key = key.display().to_string();
+        let words = [
+            "nats",
+            "init",
+            "--nats-url",
+            &urls,
+            "--nats-credentials",
+            &key,
+        ];
+        let streams = ["--shards", &shards, "--replicas", replicas];
+        let words = [&words[..], &streams, flags].concat();
+        command::run(&words).await.succeeded();
     }
 
     /// How a node of this cluster is started. Flags win over what the cluster says.
@@ -124,15 +126,7 @@ impl Start {
             flags,
         } = self;
         let users = TempDir::new().expect("there is a place for temporary files");
-        let shards_flag = shards.to_string();
-        let made = Command::new(chat_node())
-            .args(["nats", "users", "--shards", &shards_flag, "--directory"])
-            .arg(users.path())
-            .output()
-            .expect("chat-node can be started");
-        let text = String::from_utf8_lossy(&made.stderr);
-        assert!(made.status.success(), "nats users: {text}");
-
+        command::make_users(users.path(), shards).await;
         let nats = NatsServers::with(servers).users(users.path()).start().await;
         let mut cluster = Cluster {
             nodes: Vec::new(),

@@ -81,6 +81,8 @@ pub struct Outcome {
     pub ends: BTreeMap<String, usize>,
     /// Errors in replies, by command and code.
     pub errors: BTreeMap<String, usize>,
+    /// The slowest reply, by command. Replies that took so long that they were given up are errors.
+    pub slowest: BTreeMap<&'static str, Duration>,
     pub took: Duration,
     /// The longest time without an acknowledgement.
     pub longest_pause: Duration,
@@ -162,6 +164,7 @@ impl Outcome {
             connects,
             ends,
             errors,
+            slowest,
         } = part;
         self.log.attempts.extend(attempts);
         self.log.views.extend(views);
@@ -173,6 +176,10 @@ impl Outcome {
         }
         for (error, count) in errors {
             *self.errors.entry(error).or_default() += count;
+        }
+        for (command, took) in slowest {
+            let slowest = self.slowest.entry(command).or_default();
+            *slowest = took.max(*slowest);
         }
     }
 
@@ -194,6 +201,7 @@ impl fmt::Display for Outcome {
             "took {:.1?}, {} connects, longest pause without an acknowledgement {:.1?}",
             self.took, self.connects, self.longest_pause
         )?;
+        writeln!(f, "slowest replies {:.1?}", self.slowest)?;
         writeln!(f, "errors {:?}", self.errors)?;
         writeln!(f, "ends {:?}", self.ends)?;
         for problem in self.problems.iter().chain(&self.stuck).take(20) {

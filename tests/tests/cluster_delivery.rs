@@ -60,16 +60,23 @@ const STRICT: Rules = Rules {
 };
 
 async fn cluster() -> Cluster {
-    let flags = ["--ping-interval", "2s", "--pong-timeout", "1500ms"];
+    // A frozen node shows soon.
+    let flags = ["--ping-interval", "6s", "--pong-timeout", "5s"];
     Cluster::with(3, 3).flags(&flags).start().await
 }
 
 /// Does harm to a cluster in use, several times, and checks what its clients saw.
-async fn survives(
+async fn survives(rules: Rules, fault: impl AsyncFnMut(&mut Cluster, &Progress, usize)) -> Report {
+    let Size { workload, rounds } = Size::from_environment();
+    survives_under(workload, rounds, rules, fault).await
+}
+
+async fn survives_under(
+    workload: Workload,
+    rounds: usize,
     rules: Rules,
     mut fault: impl AsyncFnMut(&mut Cluster, &Progress, usize),
 ) -> Report {
-    let Size { workload, rounds } = Size::from_environment();
     let mut cluster = cluster().await;
     let addresses = cluster.addresses();
     let outcome = workload.run(&addresses, async |progress: &Progress| {
@@ -110,6 +117,22 @@ async fn nothing_happens() {
 #[tokio::test]
 async fn kill_of_the_server_that_leads_a_stream() {
     survives(STRICT, async |cluster, _, _| {
+        let leader = cluster.nats.leader(&cluster.some_stream()).await;
+        kill_and_restart(cluster, leader).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kill_of_the_server_that_leads_a_stream_while_publishers_do_not_wait() {
+    let Size { workload, rounds } = Size::from_environment();
+    let workload = Workload {
+        in_flight: 8,
+        messages: workload.messages * 2,
+        messages_per_second: workload.messages_per_second * 2.0,
+        ..workload
+    };
+    survives_under(workload, rounds, STRICT, async |cluster, _, _| {
         let leader = cluster.nats.leader(&cluster.some_stream()).await;
         kill_and_restart(cluster, leader).await;
     })

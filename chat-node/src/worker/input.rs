@@ -163,8 +163,10 @@ impl Worker {
         if connection.is_backed_up() {
             return;
         }
+        // What a closing connection has asked is neither answered nor taken off its list.
         while let Some(connection) = self.connections.get_mut(key)
             && !connection.is_backed_up()
+            && !connection.is_closing()
             && let Some(room) = connection.asking.as_ref().and_then(|a| a.next_to_go_on())
         {
             self.go_on_behind(key, &room, false);

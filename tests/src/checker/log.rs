@@ -50,6 +50,8 @@ pub struct Log {
 pub struct Attempt {
     pub id: Id,
     pub room: Name,
+    /// Which of the publisher's connections it went through.
+    pub connection: usize,
     pub sent: Duration,
     pub outcome: Outcome,
 }
@@ -113,7 +115,8 @@ pub struct Rules {
     /// Such a loss excuses one new epoch, `recovered: false` from the old one, and the absence of what was sent before
     /// the loss was over.
     pub losses: Vec<Range<Duration>>,
-    /// A message of unknown outcome may be stored after later ones of its publisher: a server that was frozen or cut off
-    /// may hold it for long.
+    /// A message of unknown outcome may be stored after later ones of its publisher even if they went through the same
+    /// connection: a server that was frozen or cut off may hold it for long. After those of later connections it may
+    /// always be stored: nobody knows of both.
     pub late_unknowns: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use super::Attempts;
-use super::log::{Id, Log, Name, Outcome, Rules};
+use super::log::{Attempt, Id, Log, Name, Outcome, Rules};
 use super::report::{Kind, Report, Violation};
 
 #[derive(Default)]
@@ -149,32 +149,62 @@ impl<'a> Orders<'a> {
     ) {
         for (room, epochs) in &self.rooms {
             for (epoch, order) in epochs {
-                // The latest sent of each publisher so far.
-                let mut latest: HashMap<u32, (usize, Id)> = HashMap::new();
+                let mut latest = Latest::default();
                 for (offset, id) in order {
                     let Some((sent, attempt)) = attempts.get(id) else {
                         continue;
                     };
-                    let latest = latest.entry(id.publisher).or_insert((*sent, *id));
-                    if *sent >= latest.0 {
-                        *latest = (*sent, *id);
-                    } else if rules.late_unknowns && attempt.outcome == Outcome::Unknown {
+                    let Some((overtaker, same_connection)) = latest.put(*sent, attempt) else {
+                        continue;
+                    };
+                    let may_be_late = !same_connection || rules.late_unknowns;
+                    if may_be_late && attempt.outcome == Outcome::Unknown {
                         report.late += 1;
-                    } else {
-                        report.violations.push(Violation {
-                            kind: Kind::Overtaken,
-                            room: Name::clone(room),
-                            session: None,
-                            offset: Some(*offset),
-                            id: Some(*id),
-                            detail: format!(
-                                "{:?}, in {epoch}; {} was sent after it and stands before it",
-                                attempt.outcome, latest.1
-                            ),
-                        });
+                        continue;
                     }
+                    let connection = if same_connection {
+                        "the same"
+                    } else {
+                        "another"
+                    };
+                    report.violations.push(Violation {
+                        kind: Kind::Overtaken,
+                        room: Name::clone(room),
+                        session: None,
+                        offset: Some(*offset),
+                        id: Some(*id),
+                        detail: format!(
+                            "{:?}, sent at {:.1?}, in {epoch}; {overtaker} stands before it, sent after it through {connection} connection",
+                            attempt.outcome, attempt.sent
+                        ),
+                    });
                 }
             }
         }
+    }
+}
+
+/// What was sent last of all that stands before some place in a room: by publisher, and by publisher and connection.
+#[derive(Default)]
+struct Latest {
+    publishers: HashMap<u32, (usize, Id)>,
+    connections: HashMap<(u32, usize), (usize, Id)>,
+}
+
+impl Latest {
+    /// Goes on to the next place. Returns who was sent later and stands before it, and whether through its connection.
+    fn put(&mut self, sent: usize, attempt: &Attempt) -> Option<(Id, bool)> {
+        let this = (sent, attempt.id);
+        let publisher = attempt.id.publisher;
+        let connection = (publisher, attempt.connection);
+        let connection = self.connections.entry(connection).or_insert(this);
+        let publisher = self.publishers.entry(publisher).or_insert(this);
+        let (of_connection, of_publisher) = (*connection, *publisher);
+        *connection = this.max(of_connection);
+        *publisher = this.max(of_publisher);
+        if of_connection > this {
+            return Some((of_connection.1, true));
+        }
+        (of_publisher > this).then_some((of_publisher.1, false))
     }
 }

@@ -64,6 +64,7 @@ fn clean() -> Log {
     let attempt = |second, publisher, number, outcome| Attempt {
         id: id(publisher, number),
         room: "r".into(),
+        connection: 0,
         sent: second * SECOND,
         outcome,
     };
@@ -355,6 +356,23 @@ fn a_message_of_unknown_outcome_may_come_late_where_the_rules_say_so() {
     let mut log = clean();
     swapped(&mut log);
     assert_eq!(check(&log, &rules).late, 1);
+}
+
+#[test]
+fn a_message_of_unknown_outcome_may_come_after_those_of_later_connections() {
+    // p0-1 is sent, its connection ends, p0-0 is sent and stored before it.
+    let reconnected = |log: &mut Log| {
+        log.attempts.swap(0, 2);
+        for attempt in &mut log.attempts[1..] {
+            attempt.connection = 1;
+        }
+    };
+    assert_eq!(strictly(reconnected), []);
+    let acked = |log: &mut Log| {
+        reconnected(log);
+        log.attempts[0].outcome = Outcome::Acked;
+    };
+    assert_eq!(strictly(acked), one(Kind::Overtaken, "- 4 p0-1"));
 }
 
 #[test]

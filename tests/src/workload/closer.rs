@@ -68,6 +68,7 @@ async fn close_rooms(shared: &Shared, socket: &mut Socket, closing: &mut Closing
         closing.attempts.push(Attempt {
             id,
             room: room.clone(),
+            connection: id.number as usize,
             sent,
             outcome: if acked {
                 Outcome::Acked

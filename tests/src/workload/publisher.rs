@@ -18,6 +18,8 @@ pub(super) struct Publisher {
     due: Instant,
     window: usize,
     in_flight: usize,
+    /// Which connection it is.
+    connection: usize,
     pub attempts: Vec<Attempt>,
 }
 
@@ -32,6 +34,7 @@ impl Publisher {
             due: Instant::now(),
             window: workload.in_flight,
             in_flight: 0,
+            connection: 0,
             attempts: Vec::new(),
         }
     }
@@ -54,6 +57,7 @@ impl Publisher {
         self.attempts.push(Attempt {
             id,
             room,
+            connection: self.connection,
             sent: now,
             outcome: Outcome::Unknown,
         });
@@ -69,6 +73,7 @@ impl Publisher {
     /// What was not settled yet will not be.
     pub(super) fn lose_connection(&mut self) {
         self.in_flight = 0;
+        self.connection += 1;
     }
 
     /// Has it sent all that it had to?

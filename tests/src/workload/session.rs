@@ -40,6 +40,7 @@ pub(super) struct Part {
     pub connects: usize,
     pub ends: BTreeMap<String, usize>,
     pub errors: BTreeMap<String, usize>,
+    pub slowest: BTreeMap<&'static str, Duration>,
 }
 
 /// Why a connection is over.
@@ -109,7 +110,8 @@ impl Session {
                     self.shared.workload.away.mul_f64(2.0 * fastrand::f64())
                 }
                 End::Broken(why) => {
-                    *self.part.ends.entry(why).or_default() += 1;
+                    let end = format!("node {node}: {why}");
+                    *self.part.ends.entry(end).or_default() += 1;
                     let backoff = Duration::from_millis(50 << failures.min(4));
                     backoff.mul_f64(0.5 + fastrand::f64())
                 }
@@ -267,13 +269,15 @@ impl Session {
         id: u64,
         mut reply: Value,
     ) -> Result<(), End> {
-        let Some(asked) = connection.answered(id) else {
+        let Some((asked, took)) = connection.answered(id) else {
             if !connection.was_asked(id) {
                 self.problem(connection.node, format!("answers to nothing: {reply}"));
             }
             return Ok(());
         };
         let name = asked.name();
+        let slowest = self.part.slowest.entry(name).or_default();
+        *slowest = took.max(*slowest);
         if reply.get("error").is_some() {
             let code = error_code(&reply);
             let temporary = matches!(code, 100 | 111);

@@ -88,10 +88,11 @@ impl Connection {
         self.silent_at = Instant::now() + self.silence;
     }
 
-    /// Takes what was asked with that id. None: nothing, or its time is over.
-    pub(super) fn answered(&mut self, id: u64) -> Option<Asked> {
-        let id = u32::try_from(id).ok()?;
-        self.pending.remove(&id).map(|(_, asked)| asked)
+    /// Takes what was asked with that id, and how long ago. None: nothing, or its time is over.
+    pub(super) fn answered(&mut self, id: u64) -> Option<(Asked, Duration)> {
+        let (until, asked) = self.pending.remove(&u32::try_from(id).ok()?)?;
+        let left = until.saturating_duration_since(Instant::now());
+        Some((asked, REPLY_TIMEOUT.saturating_sub(left)))
     }
 
     pub(super) fn was_asked(&self, id: u64) -> bool {
