@@ -26,6 +26,7 @@ mod shard;
 mod shard_log;
 mod streams;
 mod subject;
+mod times;
 pub mod users;
 
 #[cfg(test)]
@@ -51,6 +52,7 @@ use self::resume::Resumes;
 use self::room_reads::RoomReads;
 use self::shard::Shard;
 use self::subject::shard_of;
+use self::times::Times;
 use super::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position};
 use crate::ids::RoomName;
 use crate::metrics::NatsMetrics;
@@ -86,6 +88,15 @@ pub struct Nats {
 impl Nats {
     /// Starts to connect and to follow the shards; must be called within a runtime.
     pub fn start(settings: Settings, feed: Arc<dyn Feed>, metrics: NatsMetrics) -> Arc<Self> {
+        Self::start_with(Times::default(), settings, feed, metrics)
+    }
+
+    fn start_with(
+        times: Times,
+        settings: Settings,
+        feed: Arc<dyn Feed>,
+        metrics: NatsMetrics,
+    ) -> Arc<Self> {
         let Settings {
             account,
             node,
@@ -98,7 +109,7 @@ impl Nats {
         let mut tasks = JoinSet::new();
         let (incident_sender, incidents) = mpsc::unbounded_channel();
         let [live, publishes, reads] = Purpose::ALL.map(|purpose| {
-            let link = Link::new(purpose);
+            let link = Link::new(purpose, times.young);
             tasks.spawn(link.clone().keep_open(
                 account.clone(),
                 node.clone(),
@@ -110,7 +121,7 @@ impl Nats {
         let dropped = watch::Sender::new(0);
         let reads = Reads::new(reads, metrics);
         let shards: Vec<_> = (0..count)
-            .map(|index| Arc::new(Shard::new(index)))
+            .map(|index| Arc::new(Shard::new(index, times.linger)))
             .collect();
         for shard in &shards {
             let follower = Follower {
@@ -122,6 +133,7 @@ impl Nats {
                 reads: reads.clone(),
                 feed: feed.clone(),
                 health: health.clone(),
+                times,
                 dropped: dropped.subscribe(),
                 failed_audits: 0,
                 backwards: None,
@@ -139,6 +151,7 @@ impl Nats {
                 link: publishes,
                 reads,
                 health: health.clone(),
+                attempt: times.attempt,
                 timeout: patience,
             },
             resumes: Resumes::new(room_reads.clone()),

@@ -22,22 +22,17 @@ use super::shard::Shard;
 use super::shard_log::{Caps, Entry, Offered, ShardLog};
 use super::streams;
 use super::subject::{self, shard_of};
+use super::times::Times;
 use crate::broker::Feed;
 
-/// Between two looks at the leader's last sequence.
-const AUDIT: Duration = Duration::from_secs(2);
 /// How long a sequence that somebody has seen may take to come by the feed.
 const HINT_PATIENCE: Duration = Duration::from_millis(50);
 /// How long the feed may take to bring what an audit has shown.
 const FEED_PATIENCE: Duration = Duration::from_millis(20);
 /// After so many audits without an answer the server counts as cut off from the others.
 const FAILED_AUDITS: u32 = 4;
-/// A stream that is so long behind what this node has seen of it is another one.
-const BACKWARDS: Duration = Duration::from_secs(15);
 /// Between two reads that bring nothing.
 const RETRY: Duration = Duration::from_millis(20);
-/// Replicas may lag; the leader is asked after so long.
-const ASK_LEADER: Duration = Duration::from_secs(2);
 const GIVE_UP: Duration = Duration::from_secs(4);
 /// Messages taken from the feed before they are delivered.
 const TAKEN_AT_ONCE: usize = 256;
@@ -53,6 +48,7 @@ pub struct Follower {
     pub reads: Reads,
     pub feed: Arc<dyn Feed>,
     pub health: Arc<Health>,
+    pub times: Times,
     /// Changes when the client library has dropped messages.
     pub dropped: watch::Receiver<u64>,
     /// Audits in a row without an answer.
@@ -87,7 +83,7 @@ impl Follower {
     async fn follow(&mut self) {
         while self.shard.is_used() {
             let connected = self.link.connected();
-            let Ok(connection) = tokio::time::timeout(AUDIT, connected).await else {
+            let Ok(connection) = tokio::time::timeout(self.times.audit, connected).await else {
                 continue;
             };
             if let Some(live) = connection.subscribe(subject::live(self.shard.index)).await {
@@ -114,7 +110,7 @@ impl Follower {
                     }
                     self.audit(connection).await;
                     self.await_feed(&mut live).await;
-                    audit_at = Instant::now() + AUDIT;
+                    audit_at = Instant::now() + self.times.audit;
                 }
                 () = self.shard.wake.notified() => {
                     audit_at = audit_at.min(Instant::now() + HINT_PATIENCE);
@@ -248,7 +244,7 @@ impl Follower {
         }
         if last < pos {
             let since = *self.backwards.get_or_insert_with(Instant::now);
-            if since.elapsed() >= BACKWARDS {
+            if since.elapsed() >= self.times.backwards {
                 self.distrust(&format!("it ends at {last} and was at {pos} before"));
             }
             return;
@@ -372,7 +368,7 @@ impl Follower {
                 metrics.gap_fills.inc();
             }
             let mut moved = self.read(from, missing).await;
-            if !moved && progress.elapsed() > ASK_LEADER {
+            if !moved && progress.elapsed() > self.times.ask_leader {
                 moved = self.read_at_leader(connection, from).await;
             }
             self.deliver();

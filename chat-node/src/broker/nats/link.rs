@@ -32,21 +32,22 @@ impl Purpose {
 }
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection so young is not replaced on suspicion: its server has just answered.
-const YOUNG: Duration = Duration::from_secs(2);
 /// Nodes leave a server that shuts down one after the other.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Link {
     purpose: Purpose,
+    /// A connection so young is not replaced on suspicion.
+    young: Duration,
     current: watch::Sender<Option<Arc<Connection>>>,
     suspected: Notify,
 }
 
 impl Link {
-    pub fn new(purpose: Purpose) -> Arc<Self> {
+    pub fn new(purpose: Purpose, young: Duration) -> Arc<Self> {
         Arc::new(Self {
             purpose,
+            young,
             current: watch::Sender::new(None),
             suspected: Notify::new(),
         })
@@ -91,7 +92,7 @@ impl Link {
         let is_current = self
             .current()
             .is_some_and(|current| Arc::ptr_eq(&current, connection));
-        if is_current && connection.age() > YOUNG {
+        if is_current && connection.age() > self.young {
             self.suspected.notify_one();
         }
     }

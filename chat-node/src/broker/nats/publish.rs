@@ -18,8 +18,6 @@ use super::subject;
 use crate::broker::{Error, Message, Position};
 use crate::ids::RoomName;
 
-/// How long one attempt may wait for its acknowledgement.
-const ATTEMPT: Duration = Duration::from_secs(2);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -28,6 +26,8 @@ pub struct Publisher {
     pub link: Arc<Link>,
     pub reads: Reads,
     pub health: Arc<Health>,
+    /// How long one attempt may wait for its acknowledgement.
+    pub attempt: Duration,
     /// When the client is told that the outcome is not known.
     pub timeout: Duration,
 }
@@ -122,7 +122,7 @@ impl Publisher {
         headers.insert("Nats-Msg-Id", id);
         headers.insert("Nats-Expected-Stream", stream_name(shard.index).as_str());
         let subject = subject::messages(shard.index, room);
-        let until = Instant::now() + ATTEMPT;
+        let until = Instant::now() + self.attempt;
         let asked = timeout_at(until, connection.ask(subject, Some(headers), payload)).await;
         let answer = match asked {
             Ok(mut answers) => answers.next(until - Instant::now()).await,

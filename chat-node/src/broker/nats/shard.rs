@@ -10,9 +10,6 @@ use super::shard_log::{Caps, ShardLog};
 use super::subject::ShardIndex;
 use crate::broker::{Epoch, Error, Position};
 
-/// A shard without members is followed so long after its last use.
-const LINGER: Duration = Duration::from_secs(60);
-
 /// How long the log may take to come to a sequence that is known to exist.
 pub const CATCH_UP: Duration = Duration::from_millis(800);
 
@@ -24,6 +21,7 @@ pub struct Shard {
     /// Rooms with members on this node, counted once per worker.
     open: AtomicUsize,
     started: Instant,
+    linger: Duration,
     /// When it was last used, in milliseconds since `started`.
     used_at: AtomicU64,
     /// The highest sequence that an acknowledgement or a client has named.
@@ -58,7 +56,7 @@ struct Seen {
 }
 
 impl Shard {
-    pub fn new(index: ShardIndex) -> Self {
+    pub fn new(index: ShardIndex, linger: Duration) -> Self {
         let caps = Caps {
             entries: 0,
             bytes: 0,
@@ -74,6 +72,7 @@ impl Shard {
             seen: watch::Sender::new(Seen { ready, pos }),
             open: AtomicUsize::new(0),
             started: Instant::now(),
+            linger,
             used_at: AtomicU64::new(0),
             hinted: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -120,7 +119,7 @@ impl Shard {
 
     pub fn is_used(&self) -> bool {
         let used_at = Duration::from_millis(self.used_at.load(Relaxed));
-        self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + LINGER
+        self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + self.linger
     }
 
     /// Sequence `exists` was seen by somebody: the follower looks whether it comes.
