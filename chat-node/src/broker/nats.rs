@@ -137,6 +137,7 @@ impl Nats {
                 dropped: dropped.subscribe(),
                 failed_audits: 0,
                 backwards: None,
+                stuck_since: None,
                 distrusted: false,
             };
             tasks.spawn(follower.run());
