@@ -37,10 +37,6 @@ impl Member {
     pub const ASKED: u64 = u64::MAX;
     /// The answer is there, and what was missed is being sent.
     pub const ANSWERED: u64 = u64::MAX - 1;
-
-    pub fn is_joining(&self) -> bool {
-        self.after >= Self::ANSWERED
-    }
 }
 
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use self::node::{Node, fresh_room, json, message, offsets, room_named, with_id};
 use super::{Author, Error, HistoryQuery, Message, Position, Publication};
 use crate::ids::{RoomName, SessionId, UserId};
 
-mod node;
+pub(super) mod node;
 
 macro_rules! keeps_the_contract {
     ($make:path) => {

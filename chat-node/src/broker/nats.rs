@@ -26,6 +26,7 @@ mod shard;
 mod shard_log;
 mod streams;
 mod subject;
+mod times;
 pub mod users;
 
 #[cfg(test)]
@@ -51,7 +52,10 @@ use self::resume::Resumes;
 use self::room_reads::RoomReads;
 use self::shard::Shard;
 use self::subject::shard_of;
-use super::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position};
+use self::times::Times;
+use super::{
+    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+};
 use crate::ids::RoomName;
 use crate::metrics::NatsMetrics;
 
@@ -86,6 +90,15 @@ pub struct Nats {
 impl Nats {
     /// Starts to connect and to follow the shards; must be called within a runtime.
     pub fn start(settings: Settings, feed: Arc<dyn Feed>, metrics: NatsMetrics) -> Arc<Self> {
+        Self::start_with(Times::default(), settings, feed, metrics)
+    }
+
+    fn start_with(
+        times: Times,
+        settings: Settings,
+        feed: Arc<dyn Feed>,
+        metrics: NatsMetrics,
+    ) -> Arc<Self> {
         let Settings {
             account,
             node,
@@ -98,7 +111,7 @@ impl Nats {
         let mut tasks = JoinSet::new();
         let (incident_sender, incidents) = mpsc::unbounded_channel();
         let [live, publishes, reads] = Purpose::ALL.map(|purpose| {
-            let link = Link::new(purpose);
+            let link = Link::new(purpose, times.young);
             tasks.spawn(link.clone().keep_open(
                 account.clone(),
                 node.clone(),
@@ -110,7 +123,7 @@ impl Nats {
         let dropped = watch::Sender::new(0);
         let reads = Reads::new(reads, metrics);
         let shards: Vec<_> = (0..count)
-            .map(|index| Arc::new(Shard::new(index)))
+            .map(|index| Arc::new(Shard::new(index, times.linger)))
             .collect();
         for shard in &shards {
             let follower = Follower {
@@ -122,10 +135,12 @@ impl Nats {
                 reads: reads.clone(),
                 feed: feed.clone(),
                 health: health.clone(),
+                times,
                 dropped: dropped.subscribe(),
                 failed_audits: 0,
                 backwards: None,
-                distrusted: false,
+                stuck_since: None,
+                distrusted: None,
             };
             tasks.spawn(follower.run());
         }
@@ -139,6 +154,7 @@ impl Nats {
                 link: publishes,
                 reads,
                 health: health.clone(),
+                attempt: times.attempt,
                 timeout: patience,
             },
             resumes: Resumes::new(room_reads.clone()),
@@ -155,6 +171,15 @@ impl Nats {
         let index = shard_of(room, self.shards.len() as u16);
         self.shards[usize::from(index)].clone()
     }
+}
+
+/// The answer, or that there is none in time: clients stop listening soon after.
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(patience, answer).await;
+    answer.unwrap_or(Err(Error::Unreachable))
 }
 
 /// Has followers look after messages were dropped, and tells what NATS refuses.
@@ -193,18 +218,14 @@ impl Broker for Nats {
 
     fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined> {
         let (resumes, shard) = (self.resumes.clone(), self.shard(room));
-        Box::pin(resumes.join(shard, room.clone(), resume, self.patience))
+        let joining = resumes.join(shard, room.clone(), resume, self.patience);
+        Box::pin(within(self.patience, joining))
     }
 
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
-        Box::pin(pages::page(
-            reads,
-            shard,
-            room.clone(),
-            query,
-            self.patience,
-        ))
+        let page = pages::page(reads, shard, room.clone(), query, self.patience);
+        Box::pin(within(self.patience, page))
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -16,8 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub(in super::super) struct Node {
-    pub(super) broker: Arc<dyn Broker>,
-    pub(super) feed: Arc<Recorder>,
+    pub(in super::super) broker: Arc<dyn Broker>,
+    pub(in super::super) feed: Arc<Recorder>,
 }
 
 pub(in super::super) async fn start(make: impl AsyncFn(Arc<dyn Feed>) -> Arc<dyn Broker>) -> Node {
@@ -28,12 +28,16 @@ pub(in super::super) async fn start(make: impl AsyncFn(Arc<dyn Feed>) -> Arc<dyn
 
 impl Node {
     /// Publishes `text` as a JSON string.
-    pub(super) async fn publish(&self, room: &RoomName, text: impl Display) -> Position {
+    pub(in super::super) async fn publish(&self, room: &RoomName, text: impl Display) -> Position {
         self.broker.publish(room, message(text)).await.unwrap()
     }
 
     /// Returns where the room was before, and the offsets.
-    pub(super) async fn publish_some(&self, room: &RoomName, count: usize) -> (Position, Vec<u64>) {
+    pub(in super::super) async fn publish_some(
+        &self,
+        room: &RoomName,
+        count: usize,
+    ) -> (Position, Vec<u64>) {
         let start = self.join(room, None).await.position;
         let mut offsets = Vec::new();
         for n in 0..count {
@@ -42,12 +46,12 @@ impl Node {
         (start, offsets)
     }
 
-    pub(super) async fn join(&self, room: &RoomName, resume: Option<Position>) -> Joined {
+    pub(in super::super) async fn join(&self, room: &RoomName, resume: Option<Position>) -> Joined {
         self.broker.join(room, resume).await.unwrap()
     }
 
     /// Reads a page whose bytes are not limited.
-    pub(super) async fn history(
+    pub(in super::super) async fn history(
         &self,
         room: &RoomName,
         since: Option<&Position>,
@@ -63,16 +67,18 @@ impl Node {
         self.broker.history(room, query).await.unwrap()
     }
 
-    pub(super) async fn all_history(&self, room: &RoomName) -> Vec<Arc<Publication>> {
+    pub(in super::super) async fn all_history(&self, room: &RoomName) -> Vec<Arc<Publication>> {
         let page = self.history(room, None, usize::MAX, false).await;
         page.publications
     }
 }
 
 /// A feed that keeps all it was given.
-pub(super) struct Recorder {
+pub(in super::super) struct Recorder {
     delivered: Mutex<Vec<(RoomName, Arc<Publication>)>>,
     count: watch::Sender<usize>,
+    /// The rooms that each interruption concerned, of those that something was delivered for.
+    interruptions: watch::Sender<Vec<Vec<RoomName>>>,
 }
 
 impl Default for Recorder {
@@ -80,6 +86,7 @@ impl Default for Recorder {
         Self {
             delivered: Mutex::default(),
             count: watch::Sender::new(0),
+            interruptions: watch::Sender::default(),
         }
     }
 }
@@ -93,12 +100,19 @@ impl Feed for Recorder {
         self.count.send_modify(|count| *count += 1);
     }
 
-    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool, _: &Epoch) {}
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool, _: &Epoch) {
+        let delivered = self.delivered.lock().unwrap();
+        let mut rooms: Vec<_> = delivered.iter().map(|(room, _)| room.clone()).collect();
+        rooms.sort();
+        rooms.dedup();
+        rooms.retain(|room| affected(room));
+        self.interruptions.send_modify(|all| all.push(rooms));
+    }
 }
 
 impl Recorder {
     /// What was delivered for `room` so far, in the order of delivery.
-    pub(super) fn of(&self, room: &RoomName) -> Vec<Arc<Publication>> {
+    pub(in super::super) fn of(&self, room: &RoomName) -> Vec<Arc<Publication>> {
         let delivered = self.delivered.lock().unwrap();
         let of_room = delivered.iter().filter(|(of, _)| of == room);
         of_room
@@ -106,8 +120,22 @@ impl Recorder {
             .collect()
     }
 
+    /// Waits until there were `count` interruptions; returns the rooms of each.
+    pub(in super::super) async fn wait_for_interruptions(
+        &self,
+        count: usize,
+    ) -> Vec<Vec<RoomName>> {
+        let mut interruptions = self.interruptions.subscribe();
+        let interrupted = interruptions.wait_for(|all| all.len() >= count);
+        let interrupted = tokio::time::timeout(DEADLINE, interrupted).await;
+        interrupted
+            .expect("nobody was interrupted")
+            .unwrap()
+            .clone()
+    }
+
     /// Waits until the publication `offset` of `room` was delivered.
-    pub(super) async fn wait_for(&self, room: &RoomName, offset: u64) {
+    pub(in super::super) async fn wait_for(&self, room: &RoomName, offset: u64) {
         let mut count = self.count.subscribe();
         let arrived = count.wait_for(|_| self.of(room).iter().any(|p| p.offset == offset));
         let arrived = tokio::time::timeout(DEADLINE, arrived).await;
@@ -118,15 +146,15 @@ impl Recorder {
 }
 
 /// A room that no other test uses, also on a broker that outlives the test.
-pub(super) fn fresh_room() -> RoomName {
+pub(in super::super) fn fresh_room() -> RoomName {
     room_named(&format!("contract:{}", SessionId::random()))
 }
 
-pub(super) fn room_named(name: &str) -> RoomName {
+pub(in super::super) fn room_named(name: &str) -> RoomName {
     RoomName::parse(name, 255).unwrap()
 }
 
-pub(super) fn message(text: impl Display) -> Message {
+pub(in super::super) fn message(text: impl Display) -> Message {
     Message {
         data: json(text),
         author: None,
@@ -142,10 +170,10 @@ pub(super) fn with_id(text: impl Display, id: &str, author: Option<Author>) -> M
     }
 }
 
-pub(super) fn json(text: impl Display) -> Bytes {
+pub(in super::super) fn json(text: impl Display) -> Bytes {
     serde_json::to_string(&text.to_string()).unwrap().into()
 }
 
-pub(super) fn offsets(publications: &[Arc<Publication>]) -> Vec<u64> {
+pub(in super::super) fn offsets(publications: &[Arc<Publication>]) -> Vec<u64> {
     publications.iter().map(|p| p.offset).collect()
 }

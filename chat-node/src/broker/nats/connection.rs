@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Event, HeaderMap, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -58,7 +59,7 @@ pub struct Connection {
     inbox: String,
     questions: AtomicU64,
     waiting: Arc<Waiting>,
-    life: watch::Receiver<Life>,
+    life: Arc<watch::Sender<Life>>,
 }
 
 /// Who waits for which answer.
@@ -73,9 +74,8 @@ impl Connection {
         server: &ServerAddr,
         incidents: mpsc::UnboundedSender<Incident>,
     ) -> Result<Arc<Self>, Error> {
-        let (life_sender, life) = watch::channel(Life::Usable);
-        let life_sender = Arc::new(life_sender);
-        let on_event = life_sender.clone();
+        let life = Arc::new(watch::Sender::new(Life::Usable));
+        let on_event = life.clone();
         let options = account
             .options_for_one_life(name)
             .event_callback(move |event| {
@@ -108,7 +108,12 @@ impl Connection {
         let Ok(answers) = answers else {
             return Err(Error::Broke { server: named });
         };
-        tokio::spawn(hand_out(answers, inbox.len(), waiting.clone(), life_sender));
+        tokio::spawn(hand_out(
+            answers,
+            inbox.len(),
+            waiting.clone(),
+            life.clone(),
+        ));
         Ok(Arc::new(Self {
             client,
             server: info.server_name,
@@ -131,9 +136,13 @@ impl Connection {
 
     /// Waits until the connection should be replaced.
     pub async fn over(&self) -> Life {
-        let mut life = self.life.clone();
+        let mut life = self.life.subscribe();
         let over = life.wait_for(|life| *life != Life::Usable).await;
         over.map_or(Life::Ended, |life| *life)
+    }
+
+    fn end(&self) {
+        self.life.send_replace(Life::Ended);
     }
 
     pub fn has_ended(&self) -> bool {
@@ -141,7 +150,7 @@ impl Connection {
     }
 
     pub async fn ended(&self) {
-        let mut life = self.life.clone();
+        let mut life = self.life.subscribe();
         let _ = life.wait_for(|life| *life == Life::Ended).await;
     }
 
@@ -175,6 +184,11 @@ impl Connection {
                     .await
             }
         };
+        if let Err(error) = &sent
+            && error.kind() == PublishErrorKind::Send
+        {
+            self.end();
+        }
         if sent.is_err() || self.has_ended() {
             self.waiting.lock().remove(&question);
         }
@@ -198,9 +212,19 @@ impl Connection {
 
     /// Subscribes: the server knows of it before it sees the next question. `None` if the connection ended.
     pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
-        let subscriber = self.client.subscribe(subject).await.ok()?;
+        let Ok(subscriber) = self.client.subscribe(subject).await else {
+            self.end();
+            return None;
+        };
         self.flush().await;
         (!self.has_ended()).then_some(subscriber)
+    }
+}
+
+impl Drop for Connection {
+    /// The library's client lives as long as somebody holds a subscription: this ends the one for answers.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -22,23 +22,19 @@ use super::shard::Shard;
 use super::shard_log::{Caps, Entry, Offered, ShardLog};
 use super::streams;
 use super::subject::{self, shard_of};
+use super::times::Times;
 use crate::broker::Feed;
 
-/// Between two looks at the leader's last sequence.
-const AUDIT: Duration = Duration::from_secs(2);
 /// How long a sequence that somebody has seen may take to come by the feed.
 const HINT_PATIENCE: Duration = Duration::from_millis(50);
 /// How long the feed may take to bring what an audit has shown.
 const FEED_PATIENCE: Duration = Duration::from_millis(20);
 /// After so many audits without an answer the server counts as cut off from the others.
 const FAILED_AUDITS: u32 = 4;
-/// A stream that is so long behind what this node has seen of it is another one.
-const BACKWARDS: Duration = Duration::from_secs(15);
 /// Between two reads that bring nothing.
 const RETRY: Duration = Duration::from_millis(20);
-/// Replicas may lag; the leader is asked after so long.
-const ASK_LEADER: Duration = Duration::from_millis(300);
-const GIVE_UP: Duration = Duration::from_secs(4);
+/// Messages read from the leader before the replicas are asked again.
+const READ_AT_LEADER: usize = 100;
 /// Messages taken from the feed before they are delivered.
 const TAKEN_AT_ONCE: usize = 256;
 /// A clock that is off by more is told of.
@@ -53,14 +49,17 @@ pub struct Follower {
     pub reads: Reads,
     pub feed: Arc<dyn Feed>,
     pub health: Arc<Health>,
+    pub times: Times,
     /// Changes when the client library has dropped messages.
     pub dropped: watch::Receiver<u64>,
     /// Audits in a row without an answer.
     pub failed_audits: u32,
     /// Since when the leader has been behind this node.
     pub backwards: Option<Instant>,
-    /// The stream has used sequences again: nothing of it is believed before it has a new epoch.
-    pub distrusted: bool,
+    /// Since when no replica has given what is missing.
+    pub stuck_since: Option<Instant>,
+    /// The epoch of a stream that has used sequences again: nothing of it is believed before it has another one.
+    pub distrusted: Option<String>,
 }
 
 impl Follower {
@@ -74,10 +73,14 @@ impl Follower {
             self.follow().await;
             self.health.metrics().followed.dec();
             let nothing = ShardLog::new(0, 0, self.caps);
-            self.shard.change(|state| {
-                state.ready = false;
-                state.log = nothing;
-                state.epoch = "".into();
+            let shard = &self.shard;
+            shard.change(|state| {
+                // Who came at the last moment reads this very log: it stays.
+                if !shard.is_used() {
+                    state.ready = false;
+                    state.log = nothing;
+                    state.epoch = "".into();
+                }
             });
             self.show_log();
         }
@@ -87,7 +90,7 @@ impl Follower {
     async fn follow(&mut self) {
         while self.shard.is_used() {
             let connected = self.link.connected();
-            let Ok(connection) = tokio::time::timeout(AUDIT, connected).await else {
+            let Ok(connection) = tokio::time::timeout(self.times.audit, connected).await else {
                 continue;
             };
             if let Some(live) = connection.subscribe(subject::live(self.shard.index)).await {
@@ -102,6 +105,7 @@ impl Follower {
         let replaced = link.replaced(connection);
         tokio::pin!(replaced);
         let mut audit_at = Instant::now();
+        let mut looked_for_at = None;
         loop {
             tokio::select! {
                 message = live.next() => match message {
@@ -112,12 +116,19 @@ impl Follower {
                     if !self.shard.is_used() {
                         return;
                     }
-                    self.audit(connection).await;
+                    let until_next = self.audit(connection).await;
                     self.await_feed(&mut live).await;
-                    audit_at = Instant::now() + AUDIT;
+                    audit_at = Instant::now() + until_next;
                 }
                 () = self.shard.wake.notified() => {
-                    audit_at = audit_at.min(Instant::now() + HINT_PATIENCE);
+                    looked_for_at.get_or_insert_with(|| Instant::now() + HINT_PATIENCE);
+                }
+                () = sleep_until(looked_for_at.unwrap_or(audit_at)), if looked_for_at.is_some() => {
+                    looked_for_at = None;
+                    // Most of what an acknowledgement has named is here by now.
+                    if self.shard.is_behind() {
+                        audit_at = Instant::now();
+                    }
                 }
                 _ = self.dropped.changed() => audit_at = Instant::now(),
                 () = &mut replaced => return,
@@ -130,6 +141,10 @@ impl Follower {
 
     /// Takes a message of the feed and those that came with it.
     fn take(&mut self, first: Message, live: &mut Subscriber) {
+        // Nothing can be told of its place: it would look like the end of a gap that is the whole stream.
+        if self.is_distrusted() || self.shard.lock().epoch.is_empty() {
+            return;
+        }
         let mut reused = self.offer_live(first);
         for _ in 1..TAKEN_AT_ONCE {
             let Some(Some(message)) = live.next().now_or_never() else {
@@ -182,20 +197,18 @@ impl Follower {
 
     /// Hands on what the log has newly got.
     fn deliver(&self) {
-        if self.distrusted {
-            return;
-        }
         loop {
             let Some(event) = self.shard.lock().log.next_delivery() else {
                 break;
             };
             self.feed.deliver(&event.room, &event.publication);
         }
-        self.shard.lock().log.evict();
+        let is_pinned = self.shard.is_pinned();
+        self.shard.lock().log.evict(is_pinned);
     }
 
-    /// Compares the log with what the leader has.
-    async fn audit(&mut self, connection: &Arc<Connection>) {
+    /// Compares the log with what the leader has. Returns when to do so again.
+    async fn audit(&mut self, connection: &Arc<Connection>) -> Duration {
         self.health.metrics().audits.inc();
         let index = self.shard.index;
         let stream = streams::stream_name(index);
@@ -204,8 +217,7 @@ impl Follower {
             Info::Led(info) => {
                 self.failed_audits = 0;
                 self.check_clock(&info, asked);
-                self.compare(connection, &info).await;
-                return;
+                return self.compare(connection, &info).await;
             }
             Info::Missing => self.stop(format!(
                 "stream {stream} is missing; create it with `chat-node nats init`"
@@ -223,16 +235,18 @@ impl Follower {
             self.failed_audits = 0;
             self.link.suspect(connection);
         }
+        self.times.audit
     }
 
-    async fn compare(&mut self, connection: &Arc<Connection>, info: &StreamInfo) {
+    async fn compare(&mut self, connection: &Arc<Connection>, info: &StreamInfo) -> Duration {
         if let Err(text) = streams::check_for_node(
             &info.config,
             self.shard.index,
             self.shards,
             self.message_bytes,
         ) {
-            return self.stop(text);
+            self.stop(text);
+            return self.times.audit;
         }
         let epoch = streams::epoch(&info.created, &info.config.metadata);
         let last = info.state.last_seq;
@@ -240,18 +254,25 @@ impl Follower {
             let state = self.shard.lock();
             (state.epoch.clone(), state.ready, state.log.pos())
         };
-        if *known != *epoch {
-            return self.begin(connection, info, epoch).await;
+        // A node that was away until its place had been dropped knows no better what came in between than who begins.
+        let was_dropped = info.state.first_seq > pos + 1 && last > pos;
+        if *known != *epoch || was_dropped {
+            if self.distrusted.as_deref() == Some(epoch.as_str()) {
+                return self.times.audit;
+            }
+            self.begin(connection, info, epoch).await;
+            // What the feed brought before could not be placed, and may be newer than what the leader said.
+            return HINT_PATIENCE;
         }
-        if self.distrusted {
-            return;
+        if self.is_distrusted() {
+            return self.times.audit;
         }
         if last < pos {
             let since = *self.backwards.get_or_insert_with(Instant::now);
-            if since.elapsed() >= BACKWARDS {
+            if since.elapsed() >= self.times.backwards {
                 self.distrust(&format!("it ends at {last} and was at {pos} before"));
             }
-            return;
+            return self.times.audit;
         }
         self.backwards = None;
         if self.shard.hinted() > last {
@@ -262,10 +283,11 @@ impl Follower {
             self.fill(connection).await;
             self.start();
         }
+        self.times.audit
     }
 
     /// Begins a log of the stream as it is now.
-    async fn begin(&mut self, connection: &Arc<Connection>, info: &StreamInfo, epoch: String) {
+    async fn begin(&mut self, connection: &Connection, info: &StreamInfo, epoch: String) {
         let state = &info.state;
         let last = state.last_seq;
         let bytes_each = state.bytes / state.messages.max(1) + 1;
@@ -275,9 +297,10 @@ impl Follower {
             .max(state.first_seq.saturating_sub(1))
             .min(last);
         let log = ShardLog::new(low, last, self.caps);
-        self.distrusted = false;
+        self.distrusted = None;
         self.backwards = None;
-        self.shard.forget_hints();
+        self.stuck_since = None;
+        self.shard.begin_anew();
         let before = self.shard.change(|state| {
             state.ready = false;
             state.log = log;
@@ -285,7 +308,9 @@ impl Follower {
         });
         if !before.is_empty() {
             let stream = streams::stream_name(self.shard.index);
-            tracing::warn!("NATS: stream {stream} is a new one: its members have to recover");
+            tracing::warn!(
+                "NATS: stream {stream} goes on elsewhere than this node knew it: its members have to recover"
+            );
             let (shard, shards) = (self.shard.index, self.shards);
             let epoch = self.shard.lock().epoch.clone();
             self.feed
@@ -314,8 +339,12 @@ impl Follower {
         self.health.raise(Trouble::Stream(self.shard.index), text);
     }
 
+    fn is_distrusted(&self) -> bool {
+        self.distrusted.is_some()
+    }
+
     fn distrust(&mut self, what: &str) {
-        self.distrusted = true;
+        self.distrusted = Some(self.shard.lock().epoch.to_string());
         let stream = streams::stream_name(self.shard.index);
         self.stop(format!(
             "stream {stream} is not what it was: {what}; if it was restored or recreated, run \
@@ -353,44 +382,48 @@ impl Follower {
         }
     }
 
-    /// Reads what is missing, until nothing is or this connection is over.
-    async fn fill(&mut self, connection: &Arc<Connection>) {
-        if self.distrusted {
-            return;
-        }
+    /// Reads what is missing, until nothing is, this connection is over, or an audit should tell what is going on.
+    async fn fill(&mut self, connection: &Connection) {
         let metrics = self.health.metrics().clone();
-        let mut progress = Instant::now();
-        let mut counted = false;
-        // Not for ever: what is missing may be that of a stream that is no more, which an audit shows.
-        while progress.elapsed() < GIVE_UP {
+        let mut moved_at = Instant::now();
+        let mut is_new = self.stuck_since.is_none();
+        while !self.is_distrusted() {
             let (from, missing) = {
                 let log = &self.shard.lock().log;
                 (log.pos() + 1, log.target().saturating_sub(log.pos()))
             };
             if missing == 0 {
+                self.stuck_since = None;
                 break;
             }
-            if !std::mem::replace(&mut counted, true) {
+            if std::mem::take(&mut is_new) {
                 metrics.gap_fills.inc();
             }
             let mut moved = self.read(from, missing).await;
-            if !moved && progress.elapsed() > ASK_LEADER {
-                moved = self.read_at_leader(connection, from).await;
+            if moved {
+                self.stuck_since = None;
+            } else {
+                let since = *self.stuck_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= self.times.ask_leader {
+                    // Whoever answers may be cut off from the others, and not know it.
+                    self.reads.suspect();
+                    moved = self.read_at_leader().await;
+                }
             }
             self.deliver();
             if moved {
-                progress = Instant::now();
-            } else {
-                if connection.has_ended() {
-                    break;
-                }
-                sleep(RETRY).await;
+                moved_at = Instant::now();
+                continue;
             }
+            if connection.has_ended() || moved_at.elapsed() >= self.times.audit {
+                break;
+            }
+            sleep(RETRY).await;
         }
         self.show_log();
     }
 
-    /// Reads on from `from`. False if that brought nothing.
+    /// Reads on from `from`, where the log ends. False if that brought nothing.
     async fn read(&self, from: u64, missing: u64) -> bool {
         let Some(batch) = self.reads.next(self.shard.index, ">", from, missing).await else {
             return false;
@@ -398,62 +431,79 @@ impl Follower {
         let Some(read) = batch.read else {
             return false;
         };
-        let filled = batch.events.len() as u64;
         for stored in batch.events {
-            let (sequence, entry) = (stored.sequence, self.entry(stored));
-            if !self.skip_to(sequence).await {
-                return true;
+            let sequence = stored.sequence;
+            if !self.comes_to(sequence).await {
+                return self.shard.lock().log.pos() >= from;
             }
-            self.shard.change(|state| state.log.offer(sequence, entry));
+            self.append(sequence, Some(stored));
         }
-        // What follows the last event up to there belongs to nobody.
-        self.shard.change(|state| state.log.skip_to(read + 1));
-        self.health.metrics().filled.inc_by(filled);
-        true
+        // The last ones may belong to nobody.
+        self.comes_to(read + 1).await || self.shard.lock().log.pos() >= from
     }
 
-    /// Passes over what is missing before `sequence`, if it was really erased.
-    async fn skip_to(&self, sequence: u64) -> bool {
-        let missing = self.shard.lock().log.pos() + 1;
-        if missing < sequence {
-            match self.reads.at_leader(self.shard.index, missing, None).await {
-                AtLeader::Nothing => {}
-                // A subject that no node writes.
-                AtLeader::Stored(None, _) => {}
-                AtLeader::Stored(Some(_), _) | AtLeader::Unknown => return false,
+    /// Brings the log to the place before `sequence`: what the replica has not got there was erased, unless the leader
+    /// has it. False if that cannot be told.
+    async fn comes_to(&self, sequence: u64) -> bool {
+        loop {
+            let missing = self.shard.lock().log.pos() + 1;
+            if missing >= sequence {
+                return true;
             }
-            self.shard.change(|state| state.log.skip_to(sequence));
+            let next = self.reads.at_leader(self.shard.index, missing, Some(">"));
+            match next.await {
+                AtLeader::Stored(_, next) if next >= sequence => self.skip_to(sequence),
+                AtLeader::Stored(stored, next) => self.append(next, stored),
+                AtLeader::Nothing | AtLeader::Unknown => return false,
+            }
         }
-        true
     }
 
     /// Asks the leader for what no replica gives. False if that brought nothing.
-    async fn read_at_leader(&self, connection: &Arc<Connection>, from: u64) -> bool {
+    async fn read_at_leader(&self) -> bool {
         let index = self.shard.index;
-        match self.reads.at_leader(index, from, Some(">")).await {
-            AtLeader::Stored(stored, sequence) => {
-                let entry = stored.map(|stored| self.entry(stored));
-                self.shard.change(|state| {
-                    state.log.skip_to(sequence);
-                    match entry {
-                        Some(entry) => {
-                            state.log.offer(sequence, entry);
-                        }
-                        None => state.log.skip_to(sequence + 1),
-                    }
-                });
-                true
+        for read in 0..READ_AT_LEADER {
+            let (pos, target) = {
+                let log = &self.shard.lock().log;
+                (log.pos(), log.target())
+            };
+            if pos >= target {
+                return true;
             }
-            // Everything up to the leader's last sequence was erased.
-            AtLeader::Nothing => match info(connection, index, None).await {
-                Info::Led(info) if info.state.last_seq >= from => {
-                    self.shard
-                        .change(|state| state.log.skip_to(info.state.last_seq + 1));
-                    true
-                }
-                _ => false,
-            },
-            AtLeader::Unknown => false,
+            match self.reads.at_leader(index, pos + 1, Some(">")).await {
+                AtLeader::Stored(stored, sequence) => self.append(sequence, stored),
+                AtLeader::Nothing => match self.reads.erased_up_to(index, pos + 1).await {
+                    Some(erased) => {
+                        self.skip_to(erased + 1);
+                        return true;
+                    }
+                    None => return read > 0,
+                },
+                AtLeader::Unknown => return read > 0,
+            }
+        }
+        true
+    }
+
+    /// Puts what was read into the log; what stands before it was erased.
+    fn append(&self, sequence: u64, stored: Option<Stored>) {
+        self.skip_to(sequence);
+        match stored.map(|stored| self.entry(stored)) {
+            Some(entry) => {
+                self.shard.change(|state| state.log.offer(sequence, entry));
+                self.health.metrics().filled.inc();
+            }
+            // A subject that no node writes.
+            None => self.skip_to(sequence + 1),
+        }
+    }
+
+    /// Passes over what was erased before `sequence`.
+    fn skip_to(&self, sequence: u64) {
+        if self.shard.lock().log.pos() + 1 < sequence {
+            // A log that begins anew behind a large gap forgets what stands before it.
+            self.deliver();
+            self.shard.change(|state| state.log.skip_to(sequence));
         }
     }
 

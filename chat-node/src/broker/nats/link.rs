@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
@@ -31,22 +32,24 @@ impl Purpose {
     }
 }
 
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// A connection so young is not replaced on suspicion: its server has just answered.
-const YOUNG: Duration = Duration::from_secs(2);
 /// Nodes leave a server that shuts down one after the other.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Link {
     purpose: Purpose,
+    /// A connection so young is not replaced on suspicion.
+    young: Duration,
     current: watch::Sender<Option<Arc<Connection>>>,
     suspected: Notify,
 }
 
 impl Link {
-    pub fn new(purpose: Purpose) -> Arc<Self> {
+    pub fn new(purpose: Purpose, young: Duration) -> Arc<Self> {
         Arc::new(Self {
             purpose,
+            young,
             current: watch::Sender::new(None),
             suspected: Notify::new(),
         })
@@ -91,7 +94,7 @@ impl Link {
         let is_current = self
             .current()
             .is_some_and(|current| Arc::ptr_eq(&current, connection));
-        if is_current && connection.age() > YOUNG {
+        if is_current && connection.age() > self.young {
             self.suspected.notify_one();
         }
     }
@@ -119,7 +122,7 @@ impl Link {
                     if self.current().is_none() {
                         health.raise(Trouble::Connection(self.purpose), error.to_string());
                     }
-                    pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
+                    pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
                     sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                     if self.current().is_none() {
                         self.current.send_replace(None);
@@ -127,9 +130,10 @@ impl Link {
                     continue;
                 }
             };
-            pause = Duration::ZERO;
             health.connected(self.purpose, connection.server());
             self.current.send_replace(Some(connection.clone()));
+            // Meant the one before.
+            let _ = self.suspected.notified().now_or_never();
             tokio::select! {
                 life = connection.over() => match life {
                     Life::Leaving => sleep(LEAVE_WITHIN.mul_f64(fastrand::f64())).await,
@@ -141,6 +145,13 @@ impl Link {
                 },
                 // The old connection stays in use until the new one is open.
                 () = self.suspected.notified() => {}
+            }
+            if connection.age() > self.young {
+                pause = Duration::ZERO;
+            } else {
+                // Servers that accept and hang up are not asked without end.
+                pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                sleep(pause).await;
             }
         }
     }

@@ -19,8 +19,8 @@ use super::subject;
 use crate::broker::{Error, Message, Position};
 use crate::ids::RoomName;
 
-/// How long one attempt may wait for its acknowledgement.
-const ATTEMPT: Duration = Duration::from_secs(2);
+/// A server that has refused a publish for so long may be the reason.
+const CUT_OFF: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -29,6 +29,8 @@ pub struct Publisher {
     pub link: Arc<Link>,
     pub reads: Reads,
     pub health: Arc<Health>,
+    /// How long one attempt may wait for its acknowledgement.
+    pub attempt: Duration,
     /// When the client is told that the outcome is not known.
     pub timeout: Duration,
 }
@@ -91,6 +93,7 @@ impl Publisher {
         payload: Bytes,
     ) -> Result<PubAck, Error> {
         let mut pause = SHORTEST_PAUSE;
+        let begun = Instant::now();
         loop {
             match self.attempt(shard, room, id, payload.clone()).await {
                 Ok(ack) => return Ok(ack),
@@ -104,6 +107,12 @@ impl Publisher {
                 Err(Failed::Retry(why)) => {
                     self.health.metrics().publish_retries.inc();
                     tracing::debug!(shard = shard.index, why, "NATS: publish is tried again");
+                    // A server that is cut off from the others answers at once, and for as long as it is.
+                    if begun.elapsed() > CUT_OFF
+                        && let Some(connection) = self.link.current()
+                    {
+                        self.link.suspect(&connection);
+                    }
                 }
             }
             sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -123,7 +132,7 @@ impl Publisher {
         headers.insert("Nats-Msg-Id", id);
         headers.insert("Nats-Expected-Stream", stream_name(shard.index).as_str());
         let subject = subject::messages(shard.index, room);
-        let until = Instant::now() + ATTEMPT;
+        let until = Instant::now() + self.attempt;
         let asked = timeout_at(until, connection.ask(subject, Some(headers), payload)).await;
         let answer = match asked {
             Ok(mut answers) => answers.next(until - Instant::now()).await,

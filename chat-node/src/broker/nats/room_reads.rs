@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -18,11 +19,16 @@ const RETRY: Duration = Duration::from_millis(20);
 const RETRIES: usize = 100;
 /// Rooms that are read at the same time: servers have other work.
 const AT_ONCE: usize = 16;
+/// More that wait are turned away: their clients come again.
+const MOST_WAITING: usize = 512;
+/// After so many answers without proof the server that gives them may be cut off from the others.
+const UNCONVINCING: usize = 20;
 
 #[derive(Clone)]
 pub struct RoomReads {
     reads: Reads,
     permits: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// One room's events of some kind: its shard and the subjects to read.
@@ -32,16 +38,37 @@ pub struct Subjects {
     pub filter: String,
 }
 
+/// A place in the queue of readings.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>) -> Result<Self, Error> {
+        let place = Self(waiting.clone());
+        match waiting.fetch_add(1, Relaxed) < MOST_WAITING {
+            true => Ok(place),
+            false => Err(Error::Unreachable),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl RoomReads {
     pub fn new(reads: Reads) -> Self {
         Self {
             reads,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::default(),
         }
     }
 
-    /// Waits until this reading may begin.
+    /// Waits until this reading may begin, unless too many wait already.
     pub async fn permit(&self) -> Result<impl Drop + use<>, Error> {
+        let _place = Place::take(&self.waiting)?;
         let permit = self.permits.clone().acquire_owned().await;
         permit.map_err(|_| Error::Unreachable)
     }
@@ -49,7 +76,10 @@ impl RoomReads {
     /// The newest sequence of the room, as a server sees it that has come at least to `low`.
     pub async fn newest(&self, room: &Subjects, low: u64) -> Result<Option<u64>, Error> {
         let (shard, filter) = (room.shard, room.filter.as_str());
-        for _ in 0..RETRIES {
+        for retry in 0..RETRIES {
+            if retry == UNCONVINCING {
+                self.reads.suspect();
+            }
             match self.reads.newest(shard, filter, None).await {
                 Some(batch) if batch.up_to.is_some_and(|up_to| up_to >= low) => {
                     return Ok(batch.read);
@@ -85,7 +115,12 @@ impl RoomReads {
                 .await
             {
                 Some(mut batch) if !batch.broken && batch.read.is_some() => {
-                    return Ok(batch.events.pop());
+                    // A replica that lags has an older one for the newest: nothing may lie between it and the end.
+                    if let Some(read) = batch.read
+                        && self.is_followed_by_none(room, read, end).await?
+                    {
+                        return Ok(batch.events.pop());
+                    }
                 }
                 // Nothing so early, unless the replica lags or the room was always empty.
                 Some(batch) if batch.nothing || batch.up_to.is_some() => {
@@ -107,6 +142,23 @@ impl RoomReads {
             sleep(RETRY).await;
         }
         Err(Error::Unreachable)
+    }
+
+    /// Whether the room has nothing after `sequence` and before `end`.
+    async fn is_followed_by_none(
+        &self,
+        room: &Subjects,
+        sequence: u64,
+        end: u64,
+    ) -> Result<bool, Error> {
+        let next = self
+            .reads
+            .next(room.shard, &room.filter, sequence + 1, 1)
+            .await;
+        match next.and_then(|next| next.read) {
+            Some(next) => Ok(next >= end),
+            None => Ok(self.newest(room, end - 1).await? == Some(sequence)),
+        }
     }
 
     /// The first sequence that the stream still has.

@@ -1,7 +1,7 @@
 //! One shard on this node: its log, who uses it, and how far it has come.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -9,9 +9,6 @@ use tokio::sync::{Notify, watch};
 use super::shard_log::{Caps, ShardLog};
 use super::subject::ShardIndex;
 use crate::broker::{Epoch, Error, Position};
-
-/// A shard without members is followed so long after its last use.
-const LINGER: Duration = Duration::from_secs(60);
 
 /// How long the log may take to come to a sequence that is known to exist.
 pub const CATCH_UP: Duration = Duration::from_millis(800);
@@ -24,14 +21,33 @@ pub struct Shard {
     /// Rooms with members on this node, counted once per worker.
     open: AtomicUsize,
     started: Instant,
+    linger: Duration,
     /// When it was last used, in milliseconds since `started`.
     used_at: AtomicU64,
     /// The highest sequence that an acknowledgement or a client has named.
     hinted: AtomicU64,
     /// The highest sequence that was acknowledged to a client of this node.
     acknowledged: AtomicU64,
+    /// Readers who are on their way up to the log.
+    pins: AtomicUsize,
     /// Wakes the follower.
     pub wake: Notify,
+}
+
+/// Keeps the log from running away from a reader, as long as it is held.
+pub struct Hold(Arc<Shard>);
+
+impl Hold {
+    pub fn new(shard: &Arc<Shard>) -> Self {
+        shard.pins.fetch_add(1, Relaxed);
+        Self(shard.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.pins.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -58,7 +74,7 @@ struct Seen {
 }
 
 impl Shard {
-    pub fn new(index: ShardIndex) -> Self {
+    pub fn new(index: ShardIndex, linger: Duration) -> Self {
         let caps = Caps {
             entries: 0,
             bytes: 0,
@@ -74,9 +90,11 @@ impl Shard {
             seen: watch::Sender::new(Seen { ready, pos }),
             open: AtomicUsize::new(0),
             started: Instant::now(),
+            linger,
             used_at: AtomicU64::new(0),
             hinted: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
+            pins: AtomicUsize::new(0),
             wake: Notify::new(),
         }
     }
@@ -118,9 +136,13 @@ impl Shard {
         }
     }
 
+    pub fn is_pinned(&self) -> bool {
+        self.pins.load(Relaxed) > 0
+    }
+
     pub fn is_used(&self) -> bool {
         let used_at = Duration::from_millis(self.used_at.load(Relaxed));
-        self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + LINGER
+        self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + self.linger
     }
 
     /// Sequence `exists` was seen by somebody: the follower looks whether it comes.
@@ -141,10 +163,21 @@ impl Shard {
         self.hinted.load(Relaxed)
     }
 
-    /// Hints of another epoch mean nothing.
+    /// What was hinted at does not exist.
     pub fn forget_hints(&self) {
         self.hinted.store(0, Relaxed);
+    }
+
+    /// Sequences of another epoch mean nothing.
+    pub fn begin_anew(&self) {
+        self.forget_hints();
         self.acknowledged.store(0, Relaxed);
+    }
+
+    /// Whether something is missing that somebody has seen, or the log cannot be read at all.
+    pub fn is_behind(&self) -> bool {
+        let seen = *self.seen.borrow();
+        !seen.ready || seen.pos < self.hinted()
     }
 
     /// Waits until the log can be read.

@@ -53,6 +53,7 @@ pub struct ShardLog {
     bytes: usize,
     /// Entries that came before one that is still missing.
     held: BTreeMap<u64, Entry>,
+    held_bytes: usize,
     /// The highest sequence that is known to exist.
     target: u64,
     /// Up to here entries have been taken for delivery.
@@ -66,6 +67,9 @@ struct Slot {
     previous: u64,
 }
 
+/// What a pinned log may have more than twice its caps.
+const PINNED_ENTRIES: usize = 1000;
+const PINNED_BYTES: usize = 1 << 20;
 /// An entry's memory beside its data: slot, publication, its share of the index.
 const SLOT_BYTES: usize = 160;
 
@@ -79,6 +83,7 @@ impl ShardLog {
             newest: HashMap::default(),
             bytes: 0,
             held: BTreeMap::new(),
+            held_bytes: 0,
             target: end,
             delivered: end,
         }
@@ -117,7 +122,9 @@ impl ShardLog {
         self.raise_target(sequence);
         if sequence <= self.pos() {
             let known = self.slot(sequence);
-            let reused = known.is_some_and(|slot| slot.entry.time < entry.time);
+            // An erased message's live copy may come late: the slot it left has no time of its own.
+            let reused = known
+                .is_some_and(|slot| slot.entry.event.is_some() && slot.entry.time < entry.time);
             return if reused {
                 Offered::Reused
             } else {
@@ -126,8 +133,11 @@ impl ShardLog {
         }
         if sequence > self.pos() + 1 {
             // What is dropped here is read from the stream later.
-            if self.held.len() < self.caps.entries {
-                self.held.insert(sequence, entry);
+            if self.held.len() < self.caps.entries && self.held_bytes < self.caps.bytes {
+                self.held_bytes += size(&entry);
+                if let Some(before) = self.held.insert(sequence, entry) {
+                    self.held_bytes -= size(&before);
+                }
             }
             return Offered::Held;
         }
@@ -165,6 +175,7 @@ impl ShardLog {
                 break;
             }
             let (sequence, entry) = first.remove_entry();
+            self.held_bytes -= size(&entry);
             if sequence == next {
                 self.append(entry);
             }
@@ -201,9 +212,15 @@ impl ShardLog {
         None
     }
 
-    /// Drops the oldest entries beyond the caps, never one that is still to be delivered.
-    pub fn evict(&mut self) {
-        while (self.slots.len() > self.caps.entries || self.bytes > self.caps.bytes)
+    /// Drops the oldest entries beyond the caps, never one that is still to be delivered. While the log is pinned by
+    /// somebody who reads up to it, it may grow somewhat further.
+    pub fn evict(&mut self, is_pinned: bool) {
+        let mut caps = self.caps;
+        if is_pinned {
+            caps.entries = caps.entries * 2 + PINNED_ENTRIES;
+            caps.bytes = caps.bytes * 2 + PINNED_BYTES;
+        }
+        while (self.slots.len() > caps.entries || self.bytes > caps.bytes)
             && self.low < self.delivered
             && let Some(slot) = self.slots.pop_front()
         {
@@ -387,10 +404,10 @@ mod tests {
                 entry(sequence, if sequence == 2 { "b" } else { "a" }),
             );
         }
-        log.evict();
+        log.evict(false);
         assert_eq!((log.low(), log.pos()), (0, 5));
         delivered(&mut log);
-        log.evict();
+        log.evict(false);
         assert_eq!((log.low(), log.pos()), (2, 5));
         assert_eq!(offsets(&log, "a", 2), [3, 4, 5]);
         assert_eq!(offsets(&log, "b", 2), [0; 0]);
@@ -407,7 +424,7 @@ mod tests {
         for sequence in 1..=50 {
             log.offer(sequence, entry(sequence, "a"));
             delivered(&mut log);
-            log.evict();
+            log.evict(false);
         }
         assert_eq!((log.low(), log.pos()), (40, 50));
         assert_eq!(log.bytes(), caps.bytes);
@@ -436,7 +453,7 @@ mod tests {
                 fed += 1;
                 if fed % 3 == 0 {
                     seen.extend(delivered(&mut log));
-                    log.evict();
+                    log.evict(false);
                 }
             }
             for sequence in reads {
@@ -445,7 +462,7 @@ mod tests {
                     log.offer(sequence as u64, stored(sequence));
                 }
                 seen.extend(delivered(&mut log));
-                log.evict();
+                log.evict(false);
             }
             let all: Vec<u64> = (1..=newest).filter(|s| exists(*s)).map(|s| s as u64).collect();
             prop_assert_eq!(seen, all.clone());

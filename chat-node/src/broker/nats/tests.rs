@@ -1,5 +1,7 @@
 //! The broker over a real nats-server: what every broker promises, and what only this one does.
 
+mod holes;
+mod liar;
 mod server;
 
 use std::sync::Arc;
