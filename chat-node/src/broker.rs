@@ -171,8 +171,8 @@ pub trait Feed: Send + Sync {
     /// possibly under the broker's lock, so it must neither block nor call the broker.
     fn deliver(&self, room: &RoomName, publication: &Arc<Publication>);
 
-    /// The rooms for which `affected` says so are other incarnations from now on: their members have to come anew.
-    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool);
+    /// The rooms for which `affected` says so are of incarnation `epoch` from now on: their members have to come anew.
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool, epoch: &Epoch);
 }
 
 /// Keeps rooms' publications in order and hands them to every node that wants them.

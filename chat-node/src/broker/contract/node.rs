@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::super::{
-    Author, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
+    Author, Broker, Epoch, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
 use crate::ids::{RoomName, SessionId};
 
@@ -93,7 +93,7 @@ impl Feed for Recorder {
         self.count.send_modify(|count| *count += 1);
     }
 
-    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool) {}
+    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool, _: &Epoch) {}
 }
 
 impl Recorder {

@@ -37,7 +37,7 @@ const BACKWARDS: Duration = Duration::from_secs(15);
 /// Between two reads that bring nothing.
 const RETRY: Duration = Duration::from_millis(20);
 /// Replicas may lag; the leader is asked after so long.
-const ASK_LEADER: Duration = Duration::from_secs(2);
+const ASK_LEADER: Duration = Duration::from_millis(300);
 const GIVE_UP: Duration = Duration::from_secs(4);
 /// Messages taken from the feed before they are delivered.
 const TAKEN_AT_ONCE: usize = 256;
@@ -287,7 +287,9 @@ impl Follower {
             let stream = streams::stream_name(self.shard.index);
             tracing::warn!("NATS: stream {stream} is a new one: its members have to recover");
             let (shard, shards) = (self.shard.index, self.shards);
-            self.feed.interrupt(&|room| shard_of(room, shards) == shard);
+            let epoch = self.shard.lock().epoch.clone();
+            self.feed
+                .interrupt(&|room| shard_of(room, shards) == shard, &epoch);
         }
         self.fill(connection).await;
         self.start();
