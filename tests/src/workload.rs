@@ -186,10 +186,10 @@ impl Outcome {
     /// Checks the log, prints what happened, and panics unless every promise was kept.
     pub fn assert_clean(&self, rules: &Rules) -> Report {
         let report = checker::check(&self.log, rules);
-        println!("{report}{self}");
         let kept =
             report.violations.is_empty() && self.problems.is_empty() && self.stuck.is_empty();
         assert!(kept, "a promise was broken:\n{report}{self}");
+        println!("{report}{self}");
         report
     }
 }
