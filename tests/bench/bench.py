@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import findings, stats  # noqa: E402
 from harness.accounting import machine  # noqa: E402
-from harness.cases import ALL  # noqa: E402
+from harness.cases import ALL, CLUSTER, NODE  # noqa: E402
 from harness.findings import Finding, table  # noqa: E402
 from harness.load import CLIENT_CORE, LoadClient, Void  # noqa: E402
 from harness.scale import FULL, SMOKE  # noqa: E402
@@ -33,7 +33,7 @@ from harness.servers import SERVER_CORE, NotReady, Servers, install_peers  # noq
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+GROUPS = {"node": NODE, "cluster": CLUSTER}
 
 
 class Bench:
