@@ -72,8 +72,8 @@ FULL = Scale(
     resume_messages=20_000,
     resume_rate=2000,
     resume_rounds=3,
-    resume_away_seconds=2.0,
-    resume_short_log=100,
+    resume_away_seconds=5.0,
+    resume_short_log=500,
 )
 
 SMOKE = Scale(

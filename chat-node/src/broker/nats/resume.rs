@@ -16,13 +16,15 @@ use super::subject;
 use crate::broker::{Error, Joined, Position, Publication};
 use crate::ids::RoomName;
 
-/// The log may move on while older messages are read, so that there is more to read; but not for ever.
+/// A reading covers the oldest part of the log too, this fraction of it: so much may the log drop meanwhile.
+const OVERLAP: u64 = 4;
+/// If it drops more, there is more to read; but not for ever.
 const ROUNDS: usize = 100;
 /// What one resume may bring beyond the log. Whoever missed more is told that it cannot be recovered.
 const MOST_PUBLICATIONS: usize = 100_000;
 const MOST_BYTES: usize = 64 << 20;
 
-/// A room's stored publications after an offset, up to the log.
+/// A room's stored publications after an offset, up to somewhere in the log.
 #[derive(Clone, Debug)]
 struct Missed {
     publications: Arc<[Arc<Publication>]>,
@@ -37,8 +39,8 @@ type Reading = Shared<BoxFuture<'static, Result<Missed, Error>>>;
 #[derive(Clone)]
 pub struct Resumes {
     reads: RoomReads,
-    /// Readings under way, each with the offset it began from: clients that come back together are served by one.
-    under_way: Arc<Mutex<HashMap<RoomName, (u64, Reading)>>>,
+    /// Readings under way, each with the position it began from: clients that come back together are served by one.
+    under_way: Arc<Mutex<HashMap<RoomName, (Position, Reading)>>>,
 }
 
 impl Resumes {
@@ -74,13 +76,12 @@ impl Resumes {
         let mut publications = Vec::new();
         let mut covered = from;
         for _ in 0..ROUNDS {
-            let low = {
+            {
                 let state = shard.lock();
                 if !state.ready || state.epoch != epoch {
                     return Err(Error::Unreachable);
                 }
-                let low = state.log.low();
-                if covered >= low {
+                if covered >= state.log.low() {
                     // Read under the same lock as the position: this is the cut.
                     publications.extend(state.log.since(&room, covered));
                     return Ok(Joined {
@@ -89,9 +90,12 @@ impl Resumes {
                         publications,
                     });
                 }
-                low
+            }
+            let from = Position {
+                offset: covered,
+                epoch: epoch.clone(),
             };
-            let missed = self.missed(&shard, &room, covered, low).await?;
+            let missed = self.missed(&shard, &room, from).await?;
             if !missed.complete {
                 return Ok(unrecovered(&shard));
             }
@@ -102,43 +106,44 @@ impl Resumes {
         Err(Error::Unreachable)
     }
 
-    /// Reads the room's stored publications in `(from, low]`, together with others who want about the same.
+    /// Reads the room's stored publications after `from`, together with others who want about the same.
     async fn missed(
         &self,
         shard: &Arc<Shard>,
         room: &RoomName,
-        from: u64,
-        low: u64,
+        from: Position,
     ) -> Result<Missed, Error> {
         loop {
-            let (begun_from, reading) = self.reading(shard, room, from, low);
+            let (begun_from, reading) = self.reading(shard, room, &from);
             let missed = reading.await?;
             // What is gone for one who was away longer may still be there for this one.
-            if missed.complete || begun_from == from {
+            if missed.complete || begun_from == from.offset {
                 return Ok(missed);
             }
         }
     }
 
-    /// A reading that is under way and covers `from`, or a new one.
-    fn reading(&self, shard: &Shard, room: &RoomName, from: u64, low: u64) -> (u64, Reading) {
+    /// A reading that is under way and covers `from`, or a new one; with the offset it began from.
+    fn reading(&self, shard: &Arc<Shard>, room: &RoomName, from: &Position) -> (u64, Reading) {
         let mut under_way = self.under_way.lock().expect("no panic holds this lock");
         if let Some((begun_from, reading)) = under_way.get(room)
-            && *begun_from <= from
+            && begun_from.epoch == from.epoch
+            && begun_from.offset <= from.offset
         {
-            return (*begun_from, reading.clone());
+            return (begun_from.offset, reading.clone());
         }
-        let (this, name) = (self.clone(), room.clone());
+        let (this, shard, name) = (self.clone(), shard.clone(), room.clone());
         let subjects = Subjects {
             shard: shard.index,
             filter: subject::events(shard.index, room),
         };
+        let begun_from = from.clone();
         let reading = async move {
-            let missed = read(&this.reads, &subjects, from, low).await;
+            let missed = read(&this.reads, &shard, &subjects, begun_from.offset).await;
             let mut under_way = this.under_way.lock().expect("no panic holds this lock");
             if under_way
                 .get(&name)
-                .is_some_and(|(begun_from, _)| *begun_from == from)
+                .is_some_and(|(from, _)| *from == begun_from)
             {
                 under_way.remove(&name);
             }
@@ -147,19 +152,29 @@ impl Resumes {
         let reading = reading.boxed().shared();
         // Whoever waits may go away: the reading is finished, and taken off the list, all the same.
         tokio::spawn(reading.clone());
-        under_way.insert(room.clone(), (from, reading.clone()));
-        (from, reading)
+        under_way.insert(room.clone(), (from.clone(), reading.clone()));
+        (from.offset, reading)
     }
 }
 
-async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result<Missed, Error> {
+async fn read(
+    reads: &RoomReads,
+    shard: &Shard,
+    room: &Subjects,
+    from: u64,
+) -> Result<Missed, Error> {
     let _permit = reads.permit().await?;
+    // Fixed only now: the log moved on while others were read.
+    let up_to = {
+        let log = &shard.lock().log;
+        log.low() + (log.pos() - log.low()) / OVERLAP
+    };
     let incomplete = Missed {
         publications: [].into(),
-        up_to: low,
+        up_to,
         complete: false,
     };
-    let newest = reads.newest(room, low).await?;
+    let newest = reads.newest(room, up_to).await?;
     if newest.is_some_and(|newest| newest <= from) {
         // The room's newest is still there, and the client has it.
         return Ok(Missed {
@@ -168,10 +183,10 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
         });
     }
     let (mut publications, mut bytes, mut too_much) = (Vec::new(), 0, false);
-    let until = newest.unwrap_or(0).min(low);
+    let until = newest.unwrap_or(0).min(up_to);
     reads
         .forward(room, from, until, u64::MAX, |publication| {
-            if publication.offset > low {
+            if publication.offset > up_to {
                 return ControlFlow::Break(());
             }
             bytes += publication.wire_bytes();
@@ -190,7 +205,7 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
     }
     Ok(Missed {
         publications: publications.into(),
-        up_to: low,
+        up_to,
         complete: true,
     })
 }

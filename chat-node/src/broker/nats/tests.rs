@@ -1,5 +1,6 @@
 //! The broker over a real nats-server: what every broker promises, and what only this one does.
 
+mod moving_log;
 mod server;
 
 use std::sync::Arc;
