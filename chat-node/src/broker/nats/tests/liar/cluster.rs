@@ -81,12 +81,13 @@ pub enum Outcome {
 }
 
 type Lie<F> = Option<Box<F>>;
+type ChangeAnswers = dyn FnMut(&mut Vec<Reply>) + Send;
 
 #[derive(Default)]
 pub struct Lies {
     pub copies: Lie<dyn FnMut(u64) -> Copy + Send>,
     pub replicas: Lie<dyn FnMut() -> Replica + Send>,
-    pub answers: Lie<dyn FnMut(&mut Vec<Reply>) + Send>,
+    pub answers: Lie<ChangeAnswers>,
     pub infos: Lie<dyn FnMut(&mut Value) + Send>,
     pub publishes: VecDeque<Outcome>,
 }
