@@ -53,7 +53,9 @@ use self::room_reads::RoomReads;
 use self::shard::Shard;
 use self::subject::shard_of;
 use self::times::Times;
-use super::{Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position};
+use super::{
+    Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+};
 use crate::ids::RoomName;
 use crate::metrics::NatsMetrics;
 
@@ -171,6 +173,15 @@ impl Nats {
     }
 }
 
+/// Whoever asked is told so if that takes too long.
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let answer = tokio::time::timeout(patience, answer).await;
+    answer.unwrap_or(Err(Error::Unreachable))
+}
+
 /// Has followers look after messages were dropped, and tells what NATS refuses.
 async fn heed(
     mut incidents: mpsc::UnboundedReceiver<Incident>,
@@ -207,18 +218,16 @@ impl Broker for Nats {
 
     fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined> {
         let (resumes, shard) = (self.resumes.clone(), self.shard(room));
-        Box::pin(resumes.join(shard, room.clone(), resume, self.patience))
+        let patience = self.patience;
+        let joined = resumes.join(shard, room.clone(), resume, patience);
+        Box::pin(within(patience, joined))
     }
 
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
-        Box::pin(pages::page(
-            reads,
-            shard,
-            room.clone(),
-            query,
-            self.patience,
-        ))
+        let patience = self.patience;
+        let page = pages::page(reads, shard, room.clone(), query, patience);
+        Box::pin(within(patience, page))
     }
 
     fn readiness(&self) -> Result<(), String> {

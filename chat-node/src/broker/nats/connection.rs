@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, Event, HeaderMap, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::account::Account;
 
@@ -62,6 +62,7 @@ pub struct Connection {
     questions: AtomicU64,
     waiting: Arc<Waiting>,
     life: watch::Receiver<Life>,
+    suspected: Notify,
 }
 
 /// Who waits for which answer.
@@ -120,6 +121,7 @@ impl Connection {
             questions: AtomicU64::new(0),
             waiting,
             life,
+            suspected: Notify::new(),
         }))
     }
 
@@ -137,6 +139,16 @@ impl Connection {
         let mut life = self.life.clone();
         let over = life.wait_for(|life| *life != Life::Usable).await;
         over.map_or(Life::Ended, |life| *life)
+    }
+
+    /// It looks open, but answers nothing.
+    pub fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Waits until somebody suspects the connection.
+    pub async fn suspected(&self) {
+        self.suspected.notified().await;
     }
 
     pub fn has_ended(&self) -> bool {

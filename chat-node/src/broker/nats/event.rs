@@ -128,12 +128,25 @@ fn json(content_type: stored::ContentType, data: Bytes) -> Result<Bytes, Undeliv
     }
 }
 
-/// Whether a stored event is the one that `message` makes, but for the time.
+/// Whether a stored event is what `message` says, by the same author: a user is the same in every session.
 pub fn is_same(room: &RoomName, message: &Message, payload: Bytes) -> bool {
     let Ok(event) = stored::Event::decode(payload) else {
         return false;
     };
-    encode(room, message, event.accepted_at_ms) == event.encode_to_vec()
+    let same_author = match (&message.author, &event.author) {
+        (None, None) => true,
+        (Some(author), Some(stored)) => {
+            let is_named = !stored.user.is_empty();
+            author.user.as_str() == stored.user
+                && (is_named || author.client.to_string() == stored.client)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    same_author
+        && event.kind() == stored::Kind::Message
+        && event.content_type() == stored::ContentType::Json
+        && event.room == room.as_str()
+        && event.data == message.data
 }
 
 #[cfg(test)]
@@ -260,5 +273,34 @@ mod tests {
         assert!(!is_same(&room(), &message("2"), payload.clone()));
         let other = RoomName::parse("chat:2", 255).unwrap();
         assert!(!is_same(&other, &message("1"), payload));
+    }
+
+    #[test]
+    fn a_user_is_the_same_in_every_session_and_nobody_else() {
+        let by = |user: &str, client| Message {
+            data: Bytes::from_static(b"1"),
+            author: Some(Author {
+                user: match user {
+                    "" => UserId::ANONYMOUS,
+                    user => UserId::named(user),
+                },
+                client,
+            }),
+            id: None,
+        };
+        let (one, other) = (SessionId::random(), SessionId::random());
+        let ann = encode(&room(), &by("ann", one), 5);
+        assert!(is_same(&room(), &by("ann", other), ann.clone()));
+        assert!(!is_same(&room(), &by("bob", one), ann.clone()));
+        assert!(!is_same(&room(), &by("", one), ann.clone()));
+        let nobody = encode(&room(), &by("", one), 5);
+        assert!(is_same(&room(), &by("", one), nobody.clone()));
+        assert!(!is_same(&room(), &by("", other), nobody.clone()));
+        let server = Message {
+            author: None,
+            ..by("", one)
+        };
+        assert!(!is_same(&room(), &server, nobody));
+        assert!(is_same(&room(), &server, encode(&room(), &server, 9)));
     }
 }

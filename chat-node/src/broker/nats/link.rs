@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::account::Account;
@@ -40,7 +40,6 @@ pub struct Link {
     /// A connection so young is not replaced on suspicion.
     young: Duration,
     current: watch::Sender<Option<Arc<Connection>>>,
-    suspected: Notify,
 }
 
 impl Link {
@@ -49,7 +48,6 @@ impl Link {
             purpose,
             young,
             current: watch::Sender::new(None),
-            suspected: Notify::new(),
         })
     }
 
@@ -88,12 +86,9 @@ impl Link {
     }
 
     /// `connection` looks open but answers nothing: its server may be cut off. Try another one.
-    pub fn suspect(&self, connection: &Arc<Connection>) {
-        let is_current = self
-            .current()
-            .is_some_and(|current| Arc::ptr_eq(&current, connection));
-        if is_current && connection.age() > self.young {
-            self.suspected.notify_one();
+    pub fn suspect(&self, connection: &Connection) {
+        if connection.age() > self.young {
+            connection.suspect();
         }
     }
 
@@ -110,6 +105,8 @@ impl Link {
         let mut server = fastrand::usize(..servers.len());
         let mut pause = Duration::ZERO;
         loop {
+            // A new connection may have new rights; if not, it is told again.
+            health.clear(Trouble::Permission);
             let opened =
                 Connection::open(&account, &name, &servers[server], incidents.clone()).await;
             server = (server + 1) % servers.len();
@@ -140,8 +137,9 @@ impl Link {
                         health.raise(Trouble::Connection(self.purpose), text);
                     }
                 },
-                // The old connection stays in use until the new one is open.
-                () = self.suspected.notified() => {}
+                // The old connection stays in use until the new one is open. What others say of it then, as each of
+                // them finds out by itself, must not be held against the new one.
+                () = connection.suspected() => {}
             }
         }
     }

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Shared};
 use super::room_reads::{RoomReads, Subjects};
 use super::shard::{CATCH_UP, Shard};
 use super::subject;
-use crate::broker::{Error, Joined, Position, Publication};
+use crate::broker::{Epoch, Error, Joined, Position, Publication};
 use crate::ids::RoomName;
 
 /// The log may move on while older messages are read, so that there is more to read; but not for ever.
@@ -32,13 +32,15 @@ struct Missed {
     complete: bool,
 }
 
+/// Readings of a room's incarnation, each with the offset it began from: clients that come back together are served by
+/// one.
+type UnderWay = HashMap<(RoomName, Epoch), (u64, Reading)>;
 type Reading = Shared<BoxFuture<'static, Result<Missed, Error>>>;
 
 #[derive(Clone)]
 pub struct Resumes {
     reads: RoomReads,
-    /// Readings under way, each with the offset it began from: clients that come back together are served by one.
-    under_way: Arc<Mutex<HashMap<RoomName, (u64, Reading)>>>,
+    under_way: Arc<Mutex<UnderWay>>,
 }
 
 impl Resumes {
@@ -59,13 +61,13 @@ impl Resumes {
     ) -> Result<Joined, Error> {
         shard.readable(patience).await?;
         let Some(resume) = resume else {
-            return Ok(unrecovered(&shard));
+            return unrecovered(&shard);
         };
         let from = resume.offset;
         let epoch = shard.lock().epoch.clone();
         let is_beginning = from == 0 && resume.epoch.is_empty();
         if resume.epoch != epoch && !is_beginning {
-            return Ok(unrecovered(&shard));
+            return unrecovered(&shard);
         }
         if shard.lock().log.pos() < from {
             shard.hint(from);
@@ -91,9 +93,10 @@ impl Resumes {
                 }
                 low
             };
-            let missed = self.missed(&shard, &room, covered, low).await?;
+            let incarnation = (room.clone(), epoch.clone());
+            let missed = self.missed(&shard, &incarnation, covered, low).await?;
             if !missed.complete {
-                return Ok(unrecovered(&shard));
+                return unrecovered(&shard);
             }
             let new = missed.publications.iter().filter(|p| p.offset > covered);
             publications.extend(new.cloned());
@@ -106,12 +109,12 @@ impl Resumes {
     async fn missed(
         &self,
         shard: &Arc<Shard>,
-        room: &RoomName,
+        incarnation: &(RoomName, Epoch),
         from: u64,
         low: u64,
     ) -> Result<Missed, Error> {
         loop {
-            let (begun_from, reading) = self.reading(shard, room, from, low);
+            let (begun_from, reading) = self.reading(shard, incarnation, from, low);
             let missed = reading.await?;
             // What is gone for one who was away longer may still be there for this one.
             if missed.complete || begun_from == from {
@@ -121,33 +124,39 @@ impl Resumes {
     }
 
     /// A reading that is under way and covers `from`, or a new one.
-    fn reading(&self, shard: &Shard, room: &RoomName, from: u64, low: u64) -> (u64, Reading) {
+    fn reading(
+        &self,
+        shard: &Shard,
+        incarnation: &(RoomName, Epoch),
+        from: u64,
+        low: u64,
+    ) -> (u64, Reading) {
         let mut under_way = self.under_way.lock().expect("no panic holds this lock");
-        if let Some((begun_from, reading)) = under_way.get(room)
+        if let Some((begun_from, reading)) = under_way.get(incarnation)
             && *begun_from <= from
         {
             return (*begun_from, reading.clone());
         }
-        let (this, name) = (self.clone(), room.clone());
+        let (this, read_for) = (self.clone(), incarnation.clone());
         let subjects = Subjects {
             shard: shard.index,
-            filter: subject::events(shard.index, room),
+            filter: subject::events(shard.index, &incarnation.0),
         };
         let reading = async move {
             let missed = read(&this.reads, &subjects, from, low).await;
             let mut under_way = this.under_way.lock().expect("no panic holds this lock");
             if under_way
-                .get(&name)
+                .get(&read_for)
                 .is_some_and(|(begun_from, _)| *begun_from == from)
             {
-                under_way.remove(&name);
+                under_way.remove(&read_for);
             }
             missed
         };
         let reading = reading.boxed().shared();
         // Whoever waits may go away: the reading is finished, and taken off the list, all the same.
         tokio::spawn(reading.clone());
-        under_way.insert(room.clone(), (from, reading.clone()));
+        under_way.insert(incarnation.clone(), (from, reading.clone()));
         (from, reading)
     }
 }
@@ -196,10 +205,14 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
 }
 
 /// Fixes the cut for a member that recovers nothing.
-fn unrecovered(shard: &Shard) -> Joined {
-    Joined {
-        position: shard.lock().position(),
+fn unrecovered(shard: &Shard) -> Result<Joined, Error> {
+    let state = shard.lock();
+    if !state.ready {
+        return Err(Error::Unreachable);
+    }
+    Ok(Joined {
+        position: state.position(),
         recovered: false,
         publications: Vec::new(),
-    }
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::batch::Stored;
 use super::event;
@@ -13,9 +13,9 @@ use super::reads::{Info, Reads};
 use super::subject::ShardIndex;
 use crate::broker::{Error, Publication};
 
-/// Between two reads that bring nothing, and how many of those in a row are too many.
+/// Between two reads that bring nothing, and how long that may go on.
 const RETRY: Duration = Duration::from_millis(20);
-const RETRIES: usize = 100;
+const GIVE_UP: Duration = Duration::from_secs(2);
 /// Rooms that are read at the same time: servers have other work.
 const AT_ONCE: usize = 16;
 
@@ -30,6 +30,27 @@ pub struct RoomReads {
 pub struct Subjects {
     pub shard: ShardIndex,
     pub filter: String,
+}
+
+/// Reads that bring nothing are made again, for a while.
+struct Retries {
+    begun: Instant,
+}
+
+impl Retries {
+    fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+        }
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        if self.begun.elapsed() >= GIVE_UP {
+            return Err(Error::Unreachable);
+        }
+        sleep(RETRY).await;
+        Ok(())
+    }
 }
 
 impl RoomReads {
@@ -49,7 +70,8 @@ impl RoomReads {
     /// The newest sequence of the room, as a server sees it that has come at least to `low`.
     pub async fn newest(&self, room: &Subjects, low: u64) -> Result<Option<u64>, Error> {
         let (shard, filter) = (room.shard, room.filter.as_str());
-        for _ in 0..RETRIES {
+        let retries = Retries::begin();
+        loop {
             match self.reads.newest(shard, filter, None).await {
                 Some(batch) if batch.up_to.is_some_and(|up_to| up_to >= low) => {
                     return Ok(batch.read);
@@ -68,56 +90,48 @@ impl RoomReads {
                 }
                 _ => {}
             }
-            sleep(RETRY).await;
+            retries.pause().await?;
         }
-        Err(Error::Unreachable)
     }
 
-    /// The newest event before `end`, as a server sees it that has come at least to `end - 1`.
+    /// The newest event before `end`.
     pub async fn newest_before(&self, room: &Subjects, end: u64) -> Result<Option<Stored>, Error> {
         let Some(up_to) = end.checked_sub(1).filter(|up_to| *up_to > 0) else {
             return Ok(None);
         };
-        for _ in 0..RETRIES {
-            match self
-                .reads
-                .newest(room.shard, &room.filter, Some(up_to))
-                .await
-            {
-                Some(mut batch) if !batch.broken && batch.read.is_some() => {
-                    return Ok(batch.events.pop());
+        let retries = Retries::begin();
+        loop {
+            let newest = self.reads.newest(room.shard, &room.filter, Some(up_to));
+            // How far the answering server has come cannot be told from this: the answer's end repeats the question.
+            if let Some(mut newest) = newest.await.filter(|newest| !newest.broken) {
+                let next = newest.read.unwrap_or(0) + 1;
+                if self.has_none(room, next, end).await? {
+                    return Ok(newest.events.pop());
                 }
-                // Nothing so early, unless the replica lags or the room was always empty.
-                Some(batch) if batch.nothing || batch.up_to.is_some() => {
-                    if let Info::Led(info) = self.reads.info(room.shard, None).await {
-                        let oldest = self.reads.next(room.shard, &room.filter, 1, 1).await;
-                        let begins_later = oldest
-                            .and_then(|oldest| oldest.read)
-                            .is_some_and(|oldest| oldest >= end);
-                        if begins_later
-                            || info.state.first_seq >= end
-                            || self.newest(room, up_to).await?.is_none()
-                        {
-                            return Ok(None);
-                        }
-                    }
-                }
-                _ => {}
             }
-            sleep(RETRY).await;
+            retries.pause().await?;
         }
-        Err(Error::Unreachable)
+    }
+
+    /// Whether it is proven that nothing of the room stands in `from..end`.
+    async fn has_none(&self, room: &Subjects, from: u64, end: u64) -> Result<bool, Error> {
+        let next = self.reads.next(room.shard, &room.filter, from, 1).await;
+        if let Some(next) = next.and_then(|next| next.read) {
+            return Ok(next >= end);
+        }
+        let newest = self.newest(room, end - 1).await?;
+        Ok(newest.is_none_or(|newest| newest < from))
     }
 
     /// The first sequence that the stream still has.
     pub async fn first(&self, shard: ShardIndex) -> Result<u64, Error> {
-        for _ in 0..RETRIES {
+        let retries = Retries::begin();
+        loop {
             if let Info::Led(info) = self.reads.info(shard, None).await {
                 return Ok(info.state.first_seq);
             }
-            sleep(RETRY).await;
+            retries.pause().await?;
         }
-        Err(Error::Unreachable)
     }
 
     /// Reads publications after `from`, ascending, until sequence `until`, which exists, has been read or passed, or
@@ -130,7 +144,7 @@ impl RoomReads {
         most: u64,
         mut take: impl FnMut(Arc<Publication>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let (mut read, mut retries) = (from, 0);
+        let (mut read, mut retries) = (from, Retries::begin());
         while read < until {
             let batch = self
                 .reads
@@ -138,11 +152,7 @@ impl RoomReads {
                 .await;
             let Some((batch, end)) = batch.and_then(|batch| batch.read.map(|end| (batch, end)))
             else {
-                retries += 1;
-                if retries > RETRIES {
-                    return Err(Error::Unreachable);
-                }
-                sleep(RETRY).await;
+                retries.pause().await?;
                 continue;
             };
             for stored in batch.events {
@@ -155,7 +165,7 @@ impl RoomReads {
                     return Ok(());
                 }
             }
-            (read, retries) = (end, 0);
+            (read, retries) = (end, Retries::begin());
         }
         Ok(())
     }
