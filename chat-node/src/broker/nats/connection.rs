@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Event, HeaderMap, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -61,7 +62,7 @@ pub struct Connection {
     inbox: String,
     questions: AtomicU64,
     waiting: Arc<Waiting>,
-    life: watch::Receiver<Life>,
+    life: Arc<watch::Sender<Life>>,
     suspected: Notify,
 }
 
@@ -77,9 +78,8 @@ impl Connection {
         server: &ServerAddr,
         incidents: mpsc::UnboundedSender<Incident>,
     ) -> Result<Arc<Self>, Error> {
-        let (life_sender, life) = watch::channel(Life::Usable);
-        let life_sender = Arc::new(life_sender);
-        let on_event = life_sender.clone();
+        let life = Arc::new(watch::Sender::new(Life::Usable));
+        let on_event = life.clone();
         let options = account
             .options_for_one_life(name)
             .event_callback(move |event| {
@@ -112,7 +112,8 @@ impl Connection {
         let Ok(answers) = answers else {
             return Err(Error::Broke { server: named });
         };
-        tokio::spawn(hand_out(answers, inbox.len(), waiting.clone(), life_sender));
+        let until_end = life.clone();
+        tokio::spawn(hand_out(answers, inbox.len(), waiting.clone(), until_end));
         Ok(Arc::new(Self {
             client,
             server: info.server_name,
@@ -136,7 +137,7 @@ impl Connection {
 
     /// Waits until the connection should be replaced.
     pub async fn over(&self) -> Life {
-        let mut life = self.life.clone();
+        let mut life = self.life.subscribe();
         let over = life.wait_for(|life| *life != Life::Usable).await;
         over.map_or(Life::Ended, |life| *life)
     }
@@ -156,7 +157,7 @@ impl Connection {
     }
 
     pub async fn ended(&self) {
-        let mut life = self.life.clone();
+        let mut life = self.life.subscribe();
         let _ = life.wait_for(|life| *life == Life::Ended).await;
     }
 
@@ -170,13 +171,14 @@ impl Connection {
         let question = self.questions.fetch_add(1, Relaxed);
         let (sender, receiver) = mpsc::unbounded_channel();
         self.waiting.lock().insert(question, sender);
-        let answers = Answers {
+        let mut answers = Answers {
             question,
+            is_too_large: false,
             receiver,
             waiting: self.waiting.clone(),
         };
         let reply = format!("{}{question}", self.inbox);
-        // An error means that the connection has ended: so do the answers, at once.
+        // If the connection has ended, so do the answers, at once.
         let sent = match headers {
             Some(headers) => {
                 let client = &self.client;
@@ -190,7 +192,12 @@ impl Connection {
                     .await
             }
         };
-        if sent.is_err() || self.has_ended() {
+        match sent.map_err(|error| error.kind()) {
+            Ok(()) | Err(PublishErrorKind::InvalidSubject) => {}
+            Err(PublishErrorKind::MaxPayloadExceeded) => answers.is_too_large = true,
+            Err(PublishErrorKind::Send) => self.end(),
+        }
+        if answers.is_too_large || self.has_ended() {
             self.waiting.lock().remove(&question);
         }
         answers
@@ -199,7 +206,10 @@ impl Connection {
     /// Sends without asking for an answer, unless the connection has ended.
     pub async fn tell(&self, subject: String, payload: Bytes) {
         if !self.has_ended() {
-            let _ = self.client.publish(subject, payload).await;
+            let told = self.client.publish(subject, payload).await;
+            if told.is_err_and(|error| error.kind() == PublishErrorKind::Send) {
+                self.end();
+            }
         }
     }
 
@@ -211,9 +221,18 @@ impl Connection {
         }
     }
 
+    /// The library refuses what it is given once the connection has ended, and may tell of the end later: whoever was
+    /// refused must not try again with this connection.
+    fn end(&self) {
+        self.life.send_replace(Life::Ended);
+    }
+
     /// Subscribes, and returns once the server knows. `None` if the connection ended.
     pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
-        let subscriber = self.client.subscribe(subject).await.ok()?;
+        let Ok(subscriber) = self.client.subscribe(subject).await else {
+            self.end();
+            return None;
+        };
         self.flush().await;
         (!self.has_ended()).then_some(subscriber)
     }
@@ -222,6 +241,8 @@ impl Connection {
 /// The answers to one question, in the order in which they come.
 pub struct Answers {
     question: u64,
+    /// The server takes no message of this size: it was not sent.
+    pub is_too_large: bool,
     receiver: mpsc::UnboundedReceiver<async_nats::Message>,
     waiting: Arc<Waiting>,
 }

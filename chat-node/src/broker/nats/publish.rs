@@ -132,6 +132,14 @@ impl Publisher {
         let until = (begun + self.attempt).min(deadline);
         let asked = timeout_at(until, connection.ask(subject, Some(headers), payload)).await;
         let answer = match asked {
+            Ok(answers) if answers.is_too_large => {
+                let description = "the message exceeds the server's max_payload".to_owned();
+                return Err(Failed::Refused(ApiError {
+                    code: 400,
+                    err_code: code::MESSAGE_TOO_LARGE,
+                    description,
+                }));
+            }
             Ok(mut answers) => answers.next(until - Instant::now()).await,
             Err(_) => None,
         };

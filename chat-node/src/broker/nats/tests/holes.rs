@@ -2,6 +2,7 @@
 //!
 //! Each test has a liar for a server, tells it when to lie, and looks at what members would get.
 
+mod always;
 mod epoch;
 mod feed;
 mod publish;

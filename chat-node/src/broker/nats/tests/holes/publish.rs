@@ -76,6 +76,16 @@ async fn what_cannot_pass_is_refused_at_once() {
     }
     assert_eq!(rig.liar.with(|cluster| cluster.attempts.len()), 2);
     assert_eq!(rig.liar.last(), 0);
+    // A server that was set up for smaller messages than the streams.
+    rig.liar.with(|cluster| {
+        cluster.max_payload = 1000;
+        cluster.hang_up("publish");
+    });
+    rig.node.publish(&room, "small").await;
+    let large = message("x".repeat(1000));
+    let error = rig.nats.publish(&room, large).await;
+    assert!(matches!(error, Err(Error::Refused(_))), "{error:?}");
+    assert_eq!((rig.liar.opened("publish"), rig.liar.last()), (2, 1));
 }
 
 #[tokio::test]
@@ -280,7 +290,7 @@ async fn an_id_that_was_used_for_something_else_is_refused() {
 async fn a_message_does_not_overtake_the_one_before_it() {
     let rig = Setup::default().start().await;
     let (room, _) = rig.open("room").await;
-    for n in 0..10 {
+    for n in 0..5 {
         let outcomes = [
             Outcome::Lost,
             Outcome::Frozen,
@@ -291,7 +301,7 @@ async fn a_message_does_not_overtake_the_one_before_it() {
         rig.node.publish(&room, n).await;
     }
     rig.liar.with(|cluster| cluster.thaw());
-    let expected = (0..10).map(node::json).collect::<Vec<_>>();
+    let expected = (0..5).map(node::json).collect::<Vec<_>>();
     rig.is_delivered(&room, 0).await;
     let delivered = rig.delivered(&room, 0);
     let delivered: Vec<_> = delivered.into_iter().map(|p| p.data).collect();

@@ -142,7 +142,7 @@ async fn lagging_replicas_make_no_holes_in_history() {
     for in_memory in [false, true] {
         let rig = Setup::with_log_of(3).start().await;
         let (room, _) = rig.open("room").await;
-        for _ in 0..20 {
+        for _ in 0..12 {
             rig.others_publish(&room, 2);
             rig.others_publish(&room_named("other"), 5);
         }
@@ -150,12 +150,12 @@ async fn lagging_replicas_make_no_holes_in_history() {
         rig.has_come_to(rig.liar.last()).await;
         let mut chance = fastrand::Rng::with_seed(7);
         rig.liar.replicas(move || Replica {
-            end: chance.bool().then_some(60),
+            end: (chance.u8(..3) == 0).then_some(40),
             in_memory,
             ..Replica::default()
         });
         let kept: Vec<u64> = rig.kept(&room, 0).iter().map(|p| p.offset).collect();
-        for limit in [1, 3, 7, 1000] {
+        for limit in [3, 1000] {
             for reverse in [false, true] {
                 let mut read = Vec::new();
                 let mut since = None;
