@@ -13,6 +13,9 @@ STEP := @tests/setup/step.sh
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
+# Messages for each fault of `make chaos`, and a part of the names of those that are wanted.
+NATTER_CHAOS_MESSAGES ?= 100000
+FAULT ?=
 # More arguments for `make dev` (chat-node) and `make bench` (bench.py).
 ARGS ?=
 
@@ -21,8 +24,9 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: ## Run a node with the chat page on http://localhost:8080 (ARGS="--workers 2")
-	cargo run --release -p chat-node -- $(ARGS)
+dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 and :8081 (ARGS="--workers 2")
+	$(STEP) "Build the node" cargo build --release -p chat-node --locked
+	@tests/dev/dev.sh $(TARGET_DIR)/release/chat-node $(TOOLS)/nats-server $(TARGET_DIR)/dev $(ARGS)
 
 .PHONY: check
 check: fmt clippy deny unit ## Format, lints, licences and unit tests
@@ -89,6 +93,10 @@ bench: ## Measure a node beside a bare send loop and its peers (ARGS="--only mem
 	$(STEP) "Install the peers" tests/setup/npm_packages.sh tests/bench/peers
 	$(STEP) "Build the benchmark" cargo build --release -p chat-node -p natter-bench --locked
 	$(STEP) "Benchmark" python3 tests/bench/bench.py $(ARGS)
+
+.PHONY: chaos
+chaos: nats-tools ## Every fault at NATTER_CHAOS_MESSAGES messages, about 3 minutes each (FAULT=kill for some)
+	$(STEP) "Chaos" env NATTER_CHAOS_MESSAGES=$(NATTER_CHAOS_MESSAGES) cargo test --locked -p natter-tests --test cluster_delivery -- --nocapture --test-threads 1 $(FAULT)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +28,39 @@ pub struct Message {
     pub author: Option<Author>,
     /// The author's own name for the message: with the same one it is kept once, however often it is sent.
     pub id: Option<Arc<str>>,
+}
+
+/// How long a broker knows the ids of messages.
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(300);
+
+/// A message's id, bound to its room and author: so nobody's id can hide another's message.
+pub type MessageKey = [u8; 32];
+
+impl Message {
+    /// `None` if the author gave no id.
+    pub fn key(&self, room: &RoomName) -> Option<MessageKey> {
+        let id = self.id.as_ref()?;
+        let mut hash = blake3::Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        part(room.as_str().as_bytes());
+        match &self.author {
+            None => part(b"server"),
+            // Nobody knows who is behind it next time.
+            Some(author) if author.user == UserId::ANONYMOUS => {
+                part(b"session");
+                part(author.client.to_string().as_bytes());
+            }
+            Some(author) => {
+                part(b"user");
+                part(author.user.as_str().as_bytes());
+            }
+        }
+        part(id.as_bytes());
+        Some(*hash.finalize().as_bytes())
+    }
 }
 
 /// Who published, as readers see it.
@@ -137,8 +171,8 @@ pub trait Feed: Send + Sync {
     /// possibly under the broker's lock, so it must neither block nor call the broker.
     fn deliver(&self, room: &RoomName, publication: &Arc<Publication>);
 
-    /// The rooms for which `affected` says so are other incarnations from now on: their members have to come anew.
-    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool);
+    /// The rooms for which `affected` says so are of incarnation `epoch` from now on: their members have to come anew.
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool, epoch: &Epoch);
 }
 
 /// Keeps rooms' publications in order and hands them to every node that wants them.
@@ -151,6 +185,8 @@ pub trait Feed: Send + Sync {
 /// - `recovered` is true only if nothing that was published after the resume position is missing.
 pub trait Broker: Send + Sync {
     /// Publishes `message` to `room` and returns its position once it is kept.
+    ///
+    /// Errors: `IdUsed` if its author has lately given its id to another message of the room.
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position>;
 
     /// Starts the live feed of `room` on this node. Calls are counted: workers open and close independently.

@@ -10,6 +10,7 @@ pub mod registry;
 #[cfg(test)]
 mod tests;
 
+use crate::broker::Epoch;
 use crate::ids::RoomName;
 use crate::socket::ConnectionKey;
 
@@ -27,12 +28,15 @@ pub struct Member {
     /// Position in the log of the next byte to write to this member.
     pub cursor: u64,
     /// Publications up to this offset are not for this member: its join's answer covered them. 0 once that
-    /// is settled, [`Member::JOINING`] while the answer is out.
+    /// is settled, [`Member::ASKED`] or [`Member::ANSWERED`] before its place is fixed.
     pub after: u64,
 }
 
 impl Member {
-    pub const JOINING: u64 = u64::MAX;
+    /// The broker has not answered the join yet.
+    pub const ASKED: u64 = u64::MAX;
+    /// The answer is there, and what was missed is being sent.
+    pub const ANSWERED: u64 = u64::MAX - 1;
 }
 
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Room {
     pub pass: Option<Pass>,
     /// Up to here the log has been visited, whether or not every member could take it.
     pub visited: u64,
+    /// The incarnation, if it has changed while there were members.
+    pub epoch: Option<Epoch>,
 }
 
 /// One visit of the pump to a room: every member once, in slices.
@@ -70,6 +76,7 @@ impl Room {
             queued: false,
             pass: None,
             visited: 0,
+            epoch: None,
         }
     }
 
@@ -78,7 +85,7 @@ impl Room {
         let member = &mut self.members[index];
         match member.after {
             0 => {}
-            Member::JOINING => return &[],
+            Member::ASKED | Member::ANSWERED => return &[],
             after => {
                 member.cursor = member.cursor.max(self.log.start_after(after));
                 if member.cursor < self.log.head() {

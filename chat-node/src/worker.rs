@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
+use crate::broker::Epoch;
 use crate::ids::RoomName;
 use crate::node::Shared;
 use crate::protocol::CloseReason;
@@ -44,7 +45,10 @@ pub enum Event {
     Accepted(Vec<Accepted>),
     Delivery(Arc<Delivery>),
     /// The room is another incarnation from now on: what its members know of it is worth nothing.
-    Interrupted(RoomName),
+    Interrupted {
+        room: RoomName,
+        epoch: Epoch,
+    },
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -219,7 +223,7 @@ impl Worker {
         match event {
             Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
-            Event::Interrupted(room) => self.interrupt(&room),
+            Event::Interrupted { room, epoch } => self.interrupt(&room, epoch),
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -401,9 +405,9 @@ impl Worker {
     }
 
     /// Takes everybody out of `room` at once, so that no offset of one incarnation follows one of another, and closes
-    /// their connections over time.
-    fn interrupt(&mut self, room: &RoomName) {
-        for connection in self.rooms.connections(room) {
+    /// their connections over time. Those whose join is not answered yet stay: the answer will be of `epoch`.
+    fn interrupt(&mut self, room: &RoomName, epoch: Epoch) {
+        for connection in self.rooms.become_other(room, epoch) {
             let Some((_, desk)) = self.desk(connection) else {
                 continue;
             };

@@ -5,18 +5,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::check::{self, Close};
 use crate::node::Node;
+use crate::socket::{End, Socket};
 use crate::wait::within;
 
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     /// Read from the socket, not asked for yet.
     unread: VecDeque<Value>,
     last_id: u32,
@@ -50,16 +47,8 @@ impl Publication {
 impl Client {
     /// Opens a WebSocket and sends nothing.
     pub async fn open(node: &Node) -> Self {
-        let opened = async {
-            let stream = TcpStream::connect(node.address)
-                .await
-                .expect("the node accepts");
-            let url = format!("ws://{}/connection/websocket", node.address);
-            tokio_tungstenite::client_async(url, stream).await
-        };
-        let (socket, _) = within("a WebSocket", opened)
-            .await
-            .expect("the node upgrades");
+        let socket = within("a WebSocket", Socket::open(node.address)).await;
+        let socket = socket.expect("the node upgrades");
         Self {
             socket,
             unread: VecDeque::new(),
@@ -85,7 +74,7 @@ impl Client {
 
     /// Sends a text frame.
     pub async fn send(&mut self, text: impl Into<String>) {
-        let sent = self.socket.send(Message::text(text.into()));
+        let sent = self.socket.send(text);
         within("a frame to be taken", sent)
             .await
             .expect("the socket is open");
@@ -208,7 +197,7 @@ impl Client {
 
     /// Closes as a client does that has enough, and waits until the node has agreed.
     pub async fn leave(mut self) {
-        self.socket.close(None).await.expect("the socket is open");
+        self.socket.close().await.expect("the socket is open");
         self.closed().await;
     }
 
@@ -233,27 +222,18 @@ impl Client {
 
     /// The objects of the next text frame, or the close.
     async fn read(&mut self) -> Result<Vec<Value>, Close> {
-        loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    let objects = check::objects(&text);
-                    text.as_str().clone_into(&mut self.last_text);
-                    if self.answers_pings && objects.contains(&json!({})) {
-                        // A node that is about to close need not take it.
-                        let _ = self.socket.send(Message::text("{}")).await;
-                    }
-                    return Ok(objects);
-                }
-                Some(Ok(Message::Close(Some(frame)))) => {
-                    // Let tungstenite answer, so that the node need not wait for it.
-                    let _ = self.socket.flush().await;
-                    return Err(Close::checked(frame.code.into(), &frame.reason));
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Err(Error::Io(error))) => panic!("the connection broke: {error}"),
-                other => panic!("expected text or a close, got {other:?}"),
-            }
+        let text = match self.socket.read().await {
+            Ok(text) => text,
+            Err(End::Closed(close)) => return Err(close),
+            Err(End::Broken(why)) => panic!("the connection broke: {why}"),
+        };
+        let objects = check::objects(&text);
+        self.last_text = text;
+        if self.answers_pings && objects.contains(&json!({})) {
+            // A node that is about to close need not take it.
+            let _ = self.socket.send("{}").await;
         }
+        Ok(objects)
     }
 }
 

@@ -5,7 +5,9 @@
 
 pub mod binary;
 pub mod check;
+pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod http;
 pub mod links;
@@ -16,9 +18,12 @@ pub mod node;
 pub mod process;
 pub mod raw;
 pub mod script;
+pub mod socket;
 pub mod wait;
+pub mod workload;
 
 pub use client::{Client, Publication};
+pub use cluster::Cluster;
 pub use nats::Nats;
 pub use nats_server::NatsServers;
 pub use node::Node;

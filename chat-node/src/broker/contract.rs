@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Barrier;
 
-use self::node::{Node, fresh_room, json, message, offsets, room_named};
+use self::node::{Node, fresh_room, json, message, offsets, room_named, with_id};
 use super::{Author, Error, HistoryQuery, Message, Position, Publication};
 use crate::ids::{RoomName, SessionId, UserId};
 
@@ -37,6 +37,9 @@ macro_rules! keeps_the_contract {
             history_stops_at_the_byte_limit,
             history_of_another_epoch_is_refused,
             history_from_the_future_is_empty,
+            a_message_with_an_id_is_kept_once,
+            an_id_stands_for_one_message,
+            an_id_belongs_to_its_room_and_author,
             rooms_do_not_see_each_other,
             rooms_with_similar_names_are_not_confused,
         }
@@ -469,6 +472,71 @@ pub(super) async fn history_from_the_future_is_empty(node: Node) {
         let page = node.history(&room, Some(&future), 10, reverse).await;
         assert!(page.publications.is_empty());
         assert!((published[2]..future.offset).contains(&page.position.offset));
+    }
+}
+
+pub(super) async fn a_message_with_an_id_is_kept_once(node: Node) {
+    let room = fresh_room();
+    node.broker.open(&room);
+    let publish = async || {
+        let message = with_id("once", "id-1", None);
+        node.broker.publish(&room, message).await.unwrap()
+    };
+    let first = publish().await;
+    let second = publish().await;
+    assert_eq!(first, second);
+    let end = node.publish(&room, "end").await.offset;
+    node.feed.wait_for(&room, end).await;
+    assert_eq!(offsets(&node.feed.of(&room)), [first.offset, end]);
+    assert_eq!(offsets(&node.all_history(&room).await), [first.offset, end]);
+}
+
+pub(super) async fn an_id_stands_for_one_message(node: Node) {
+    let room = fresh_room();
+    let publish = |text| node.broker.publish(&room, with_id(text, "id-1", None));
+    let first = publish("one").await.unwrap();
+    assert_eq!(publish("another").await, Err(Error::IdUsed));
+    assert_eq!(publish("one").await, Ok(first));
+}
+
+pub(super) async fn an_id_belongs_to_its_room_and_author(node: Node) {
+    let rooms = [fresh_room(), fresh_room()];
+    let author = |user| Author {
+        user: UserId::named(user),
+        client: SessionId::random(),
+    };
+    let (ann, bob) = (author("ann"), author("bob"));
+    let elsewhere = Author {
+        client: SessionId::random(),
+        ..ann.clone()
+    };
+    let mut kept = Vec::new();
+    for room in &rooms {
+        // Two sessions without a user are two authors; those of one user are one.
+        for author in [
+            None,
+            Some(author("")),
+            Some(author("")),
+            Some(ann.clone()),
+            Some(bob.clone()),
+        ] {
+            let message = with_id("text", "id-1", author);
+            kept.push((
+                room.clone(),
+                node.broker.publish(room, message).await.unwrap().offset,
+            ));
+        }
+        let again = with_id("text", "id-1", Some(ann.clone()));
+        let again = node.broker.publish(room, again).await.unwrap().offset;
+        assert_eq!(again, kept[kept.len() - 2].1);
+        let elsewhere = with_id("text", "id-1", Some(elsewhere.clone()));
+        let elsewhere = node.broker.publish(room, elsewhere).await.unwrap().offset;
+        assert_eq!(elsewhere, again);
+    }
+    for room in &rooms {
+        let of_room = kept.iter().filter(|(of, _)| of == room);
+        let of_room: Vec<_> = of_room.map(|(_, offset)| *offset).collect();
+        assert_eq!(offsets(&node.all_history(room).await), of_room);
     }
 }
 

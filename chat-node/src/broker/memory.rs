@@ -16,6 +16,7 @@ use super::{
 use crate::ids::RoomName;
 
 mod epochs;
+mod ids;
 mod room;
 mod rooms;
 
@@ -96,10 +97,22 @@ impl Broker for Memory {
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         let mut rooms = self.lock();
         let now = (self.clock)();
+        let key = message.key(room);
+        let data = message.data.clone();
+        if let Some(key) = &key {
+            match rooms.ids.find(key, &data, now) {
+                Ok(None) => {}
+                Ok(Some(position)) => return answer(Ok(position)),
+                Err(error) => return answer(Err(error)),
+            }
+        }
         let (publication, position, open) = rooms.access(room, now, |room, limits| {
             let publication = room.append(message, now, limits);
             (publication, room.position(), room.is_open())
         });
+        if let Some(key) = key {
+            rooms.ids.insert(key, &data, position.clone(), now);
+        }
         // Still under the lock: the feed sees the order of the offsets.
         if open {
             self.feed.deliver(room, &publication);

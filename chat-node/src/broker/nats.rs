@@ -140,7 +140,7 @@ impl Nats {
                 failed_audits: 0,
                 backwards: None,
                 stuck_since: None,
-                distrusted: false,
+                distrusted: None,
             };
             tasks.spawn(follower.run());
         }
@@ -173,7 +173,7 @@ impl Nats {
     }
 }
 
-/// Whoever asked is told so if that takes too long.
+/// The answer, or that there is none in time: clients stop listening soon after.
 async fn within<T>(
     patience: Duration,
     answer: impl Future<Output = Result<T, Error>>,
@@ -218,16 +218,14 @@ impl Broker for Nats {
 
     fn join(&self, room: &RoomName, resume: Option<Position>) -> Answer<Joined> {
         let (resumes, shard) = (self.resumes.clone(), self.shard(room));
-        let patience = self.patience;
-        let joined = resumes.join(shard, room.clone(), resume, patience);
-        Box::pin(within(patience, joined))
+        let joining = resumes.join(shard, room.clone(), resume, self.patience);
+        Box::pin(within(self.patience, joining))
     }
 
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
-        let patience = self.patience;
-        let page = pages::page(reads, shard, room.clone(), query, patience);
-        Box::pin(within(patience, page))
+        let page = pages::page(reads, shard, room.clone(), query, self.patience);
+        Box::pin(within(self.patience, page))
     }
 
     fn readiness(&self) -> Result<(), String> {

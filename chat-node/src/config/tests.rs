@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::environment::variable;
 use super::load::settings;
+use super::nats_command;
 use super::*;
 
 const DOCS: &str = include_str!("../../../docs/configuration.md");
@@ -443,6 +444,126 @@ fn a_broker_that_contradicts_its_servers_is_refused() {
     }
 }
 
+fn init(args: &[&str], variables: Variables<'_>) -> Init {
+    let args = [&["nats", "init"], args].concat();
+    match load(&args, variables) {
+        Ok(Invocation::Nats(NatsCommand::Init(init))) => *init,
+        other => panic!("expected what init is told: {other:?}"),
+    }
+}
+
+#[test]
+fn init_has_the_defaults_of_nodes_and_its_own() {
+    let url = ["--nats-url", "nats://n"];
+    let Init {
+        servers,
+        streams,
+        run,
+    } = init(&url, &[]);
+    let node = Config::default();
+    assert_eq!(servers.urls.len(), 1);
+    assert_eq!(streams.shards, node.nats.shards);
+    assert_eq!(streams.max_age, node.history.max_age);
+    assert_eq!(streams.message_bytes, node.limits.message_bytes);
+    assert_eq!(
+        (streams.replicas, streams.max_bytes_per_shard),
+        (3, 512 << 20)
+    );
+    assert!(streams.placement_tags.is_empty());
+    assert!(!run.dry_run && !run.renew_epochs && !run.shrink_history && !run.recreate_missing);
+    assert_eq!(run.timeout, Duration::from_secs(120));
+}
+
+#[test]
+fn init_takes_flags_over_environment_over_the_nodes_file() {
+    let (_file, path) = file(
+        "{listen: ':8080', history: {shards: 3, maxAge: 5h, maxBytesPerShard: 1Gi}, \
+         nats: {url: 'nats://a', placementTags: [x, y], replicas: 5}}",
+    );
+    let variables = [
+        ("NATTER_CONFIG", path.as_str()),
+        ("NATTER_SHARDS", "4"),
+        ("NATTER_HISTORY_MAX_AGE", "6h"),
+        ("NATTER_DRY_RUN", "true"),
+        ("NATTER_RENEW_EPOCHS", "true"),
+    ];
+    let Init { streams, run, .. } = init(&["--shards", "5", "--renew-epochs=false"], &variables);
+    assert_eq!(streams.shards, 5);
+    assert_eq!(streams.max_age, Duration::from_secs(6 * 3600));
+    assert_eq!(streams.max_bytes_per_shard, 1 << 30);
+    assert_eq!(streams.placement_tags, ["x", "y"]);
+    assert_eq!(streams.replicas, 5);
+    assert!(run.dry_run && !run.renew_epochs);
+    // And a node reads the same file.
+    let node = config(&["--config", &path, "--allow-anonymous"], &[]);
+    assert_eq!(node.nats.shards, 3);
+    assert!(node.warnings.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_init_is_blamed_on_where_it_was_set() {
+    for (args, variables, text) in [
+        (
+            &["--max-bytes-per-shard", "1MB"][..],
+            &[][..],
+            "--max-bytes-per-shard: expected a size such as 512Mi or 1G, from 1048576 to 17592186044416 bytes, found '1MB'",
+        ),
+        (
+            &[],
+            &[("NATTER_REPLICAS", "2")],
+            "NATTER_REPLICAS: expected 1, 3 or 5: an even number survives no more than the odd one below it, found '2'",
+        ),
+        (&[], &[], "nats.url (--nats-url) names no server"),
+    ] {
+        let args = [&["nats", "init"], args].concat();
+        assert_eq!(error(&args, variables), text);
+    }
+    let before = error(&["--nats-url", "nats://n", "nats", "init"], &[]);
+    assert!(
+        before.starts_with("--nats-url is given to the node"),
+        "{before}"
+    );
+    let (_file, path) = file("dryRun: true");
+    let in_file = error(&["nats", "init", "--config", &path], &[]);
+    assert!(in_file.contains("unknown key 'dryRun'"), "{in_file}");
+}
+
+#[test]
+fn users_are_told_where_and_for_how_many_shards() {
+    let args = ["nats", "users", "--directory", "/keys", "--update"];
+    let users = match load(&args, &[("NATTER_SHARDS", "16")]) {
+        Ok(Invocation::Nats(NatsCommand::Users(users))) => users,
+        other => panic!("expected what users is told: {other:?}"),
+    };
+    assert_eq!((users.shards, users.update), (16, true));
+    assert_eq!(users.directory.to_str(), Some("/keys"));
+    assert_eq!(users.account, "natter");
+    let bad = error(&["nats", "users", "--account", "a b"], &[]);
+    assert!(
+        bad.starts_with("--account: expected 1 to 64 letters"),
+        "{bad}"
+    );
+}
+
+#[test]
+fn a_setting_that_commands_share_with_nodes_is_the_same() {
+    let mut shared = 0;
+    for flag in nats_command::flags() {
+        let settings = settings();
+        let Some(setting) = settings
+            .iter()
+            .find(|setting| setting.get_id() == flag.get_id())
+        else {
+            continue;
+        };
+        shared += 1;
+        assert_eq!(flag.get_long(), setting.get_long());
+        assert_eq!(flag.get_default_values(), setting.get_default_values());
+        assert_eq!(flag.get_value_names(), setting.get_value_names());
+    }
+    assert_eq!(shared, 7);
+}
+
 #[test]
 fn a_secret_in_a_server_url_is_not_repeated() {
     let expected = "expected a URL without a user; nats.credentials is the place of its key";
@@ -575,7 +696,13 @@ fn docs_row(setting: &clap::Arg) -> String {
 
 #[test]
 fn the_documented_table_is_the_table_of_settings() {
-    let rows: Vec<_> = settings().iter().map(docs_row).collect();
+    let of_nodes = settings();
+    let of_streams = nats_command::settings().into_iter().filter(|setting| {
+        let is_the_same = |other: &clap::Arg| other.get_id() == setting.get_id();
+        !of_nodes.iter().any(is_the_same)
+    });
+    let every: Vec<_> = of_nodes.iter().cloned().chain(of_streams).collect();
+    let rows: Vec<_> = every.iter().map(docs_row).collect();
     let documented: Vec<_> = DOCS.lines().filter(|line| line.contains("| `--")).collect();
     let expected = rows.join("\n");
     assert!(

@@ -6,6 +6,7 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use slotmap::{SecondaryMap, SlotMap};
 
+use crate::broker::Epoch;
 use crate::ids::RoomName;
 use crate::socket::ConnectionKey;
 
@@ -47,7 +48,7 @@ impl LocalRooms {
         room.members.push(Member {
             connection,
             cursor: room.log.head(),
-            after: Member::JOINING,
+            after: Member::ASKED,
         });
         self.members += 1;
         let Some(places) = self.joined.entry(connection) else {
@@ -131,11 +132,30 @@ impl LocalRooms {
             .copied()
     }
 
-    /// Everybody of this worker in the room of that name.
-    pub fn connections(&self, name: &RoomName) -> Vec<ConnectionKey> {
-        let room = self.by_name.get(name).and_then(|key| self.rooms.get(*key));
-        let members = room.map_or(&[][..], |room| &room.members);
-        members.iter().map(|member| member.connection).collect()
+    /// Drops what the room's members have not got: it is of another incarnation than `epoch`. Returns those who had
+    /// their place in that one.
+    pub fn become_other(&mut self, name: &RoomName, epoch: Epoch) -> Vec<ConnectionKey> {
+        let key = self.by_name.get(name).copied();
+        let Some(room) = key.and_then(|key| self.rooms.get_mut(key)) else {
+            return Vec::new();
+        };
+        room.log.clear(&mut self.spares);
+        room.epoch = Some(epoch);
+        let placed = room
+            .members
+            .iter()
+            .filter(|member| member.after != Member::ASKED);
+        placed.map(|member| member.connection).collect()
+    }
+
+    /// Takes notice that a join was answered with `epoch`. False if the room has become another one meanwhile.
+    pub fn answered(&mut self, connection: ConnectionKey, room: RoomKey, epoch: &Epoch) -> bool {
+        let Some(place) = self.place_in(connection, room) else {
+            return false;
+        };
+        let room = &mut self.rooms[place.room];
+        room.members[place.index as usize].after = Member::ANSWERED;
+        room.epoch.as_ref().is_none_or(|current| current == epoch)
     }
 
     /// The rooms that `connection` is in.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use foldhash::fast::RandomState;
 
-use crate::broker::{Feed, Publication};
+use crate::broker::{Epoch, Feed, Publication};
 use crate::ids::RoomName;
 use crate::worker::{Event, Inbox};
 
@@ -69,14 +69,15 @@ impl Feed for Registry {
         }
     }
 
-    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool) {
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool, epoch: &Epoch) {
         let interested = self.interested.read().expect("no panic holds this lock");
         let Some(inboxes) = self.inboxes.get() else {
             return;
         };
         for (room, workers) in interested.iter().filter(|(room, _)| affected(room)) {
             for worker in workers {
-                inboxes[usize::from(*worker)].send(Event::Interrupted(room.clone()));
+                let (room, epoch) = (room.clone(), epoch.clone());
+                inboxes[usize::from(*worker)].send(Event::Interrupted { room, epoch });
             }
         }
     }

@@ -100,6 +100,11 @@ pub(super) fn settle(
         recovered,
         publications,
     } = joined.inspect_err(|_| leave(room, desk))?;
+    // An answer of before the room became another one: the client asks again.
+    if !desk.rooms.answered(desk.connection, room, &position.epoch) {
+        leave(room, desk);
+        return Err(broker::Error::Unreachable.into());
+    }
     if was_recovering {
         desk.shared.metrics.recovery(recovered);
     }

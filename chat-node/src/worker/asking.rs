@@ -22,6 +22,8 @@ struct Room {
     name: RoomName,
     /// A question is out. Without one, the commands behind the last one are being handled.
     is_asked: bool,
+    /// Nobody knows whether a message was kept: those behind it are not tried.
+    has_unknown: bool,
     behind: VecDeque<Box<str>>,
 }
 
@@ -59,6 +61,7 @@ impl Asking {
             None => self.rooms.push(Room {
                 name: name.clone(),
                 is_asked: true,
+                has_unknown: false,
                 behind: VecDeque::new(),
             }),
         }
@@ -72,11 +75,18 @@ impl Asking {
         }
     }
 
-    /// The question about the room has been answered.
-    pub fn answered(&mut self, name: &RoomName) {
+    /// The question about the room has been answered, or it was whether a message is kept, and nobody knows.
+    pub fn answered(&mut self, name: &RoomName, is_unknown: bool) {
         if let Some(room) = self.room(name.as_str()) {
             room.is_asked = false;
+            room.has_unknown |= is_unknown;
         }
+    }
+
+    /// Whether messages to that room could overtake one of which nobody knows whether it is kept.
+    pub fn has_unknown(&mut self, name: &RoomName) -> bool {
+        self.room(name.as_str())
+            .is_some_and(|room| room.has_unknown)
     }
 
     /// The next command behind the room's last question; none while a new one is out. A room that nothing waits for
@@ -108,13 +118,13 @@ mod tests {
         asking.wait("a", "first");
         asking.wait("a", "second");
         assert_eq!(asking.next_behind(&room("a")), None);
-        asking.answered(&room("a"));
+        asking.answered(&room("a"), false);
         assert_eq!(asking.next_to_go_on(), Some(room("a")));
         assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("first"));
         // That one became a question, too.
         asking.ask(&room("a"));
         assert_eq!(asking.next_behind(&room("a")), None);
-        asking.answered(&room("a"));
+        asking.answered(&room("a"), false);
         assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("second"));
         assert_eq!(asking.next_behind(&room("a")), None);
         assert!(asking.is_empty() && asking.bytes == 0);

@@ -118,10 +118,16 @@ impl Connection {
         self.asking.get_or_insert_default().ask(room);
     }
 
-    pub fn answered(&mut self, room: &RoomName) {
+    pub fn answered(&mut self, room: &RoomName, is_unknown: bool) {
         if let Some(asking) = &mut self.asking {
-            asking.answered(room);
+            asking.answered(room, is_unknown);
         }
+    }
+
+    /// Whether messages to that room must not be tried.
+    pub fn has_unknown(&mut self, room: &RoomName) -> bool {
+        let asking = self.asking.as_mut();
+        asking.is_some_and(|asking| asking.has_unknown(room))
     }
 
     /// The next command that the answer about `room` lets go on.

@@ -63,6 +63,11 @@ impl Worker {
                 self.send(key, &ping);
                 self.schedule(key, pong_due);
             }
+            // Its pong may be among what is not read before the broker has answered or the client has read.
+            Life::Pinged { .. } if connection.holds_input() => {
+                let again = self.shared.now() + limits.pong_timeout;
+                self.schedule(key, again);
+            }
             Life::Pinged { .. } => self.close(key, &CloseReason::NO_PONG),
             Life::Leaving => self.leave(key),
             Life::Closing => self.remove(key),

@@ -163,12 +163,15 @@ impl Worker {
         if connection.is_backed_up() {
             return;
         }
+        // What a closing connection has asked is neither answered nor taken off its list.
         while let Some(connection) = self.connections.get_mut(key)
             && !connection.is_backed_up()
+            && !connection.is_closing()
             && let Some(room) = connection.asking.as_ref().and_then(|a| a.next_to_go_on())
         {
-            self.go_on_behind(key, &room, false);
+            self.go_on_behind(key, &room);
         }
+        self.send_replies(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -230,11 +233,10 @@ impl Worker {
             let settled = ask.await;
             let mut worker = worker.borrow_mut();
             if let Some(connection) = worker.connections.get_mut(key) {
-                connection.answered(&room);
+                connection.answered(&room, settled.is_unknown_publish());
             }
-            let is_unknown = settled.is_unknown_publish();
             worker.settle(key, id, settled);
-            worker.go_on_behind(key, &room, is_unknown);
+            worker.go_on_behind(key, &room);
             worker.send_replies(key);
             worker.resume_input(key);
             worker.leave_if_answered(key);
@@ -246,12 +248,21 @@ impl Worker {
     ///
     /// Where it is not known whether a message was kept, the client's next ones to the room are not tried: they would
     /// overtake it if it still comes.
-    fn go_on_behind(&mut self, key: ConnectionKey, room: &RoomName, publishes_fail: bool) {
-        while let Some(connection) = self.connections.get_mut(key)
-            && !connection.is_closing()
-            && !connection.is_backed_up()
-            && let Some(text) = connection.next_behind(room)
-        {
+    fn go_on_behind(&mut self, key: ConnectionKey, room: &RoomName) {
+        loop {
+            if self.replies.len() > FRAME_BYTES {
+                self.send_replies(key);
+            }
+            let Some(connection) = self.connections.get_mut(key) else {
+                break;
+            };
+            if connection.is_closing() || connection.is_backed_up() {
+                break;
+            }
+            let publishes_fail = connection.has_unknown(room);
+            let Some(text) = connection.next_behind(room) else {
+                break;
+            };
             match Commands::new(&text).next() {
                 Some(Ok(command))
                     if publishes_fail && matches!(command.request, Request::Publish(_)) =>

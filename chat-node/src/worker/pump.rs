@@ -83,7 +83,7 @@ impl Worker {
         // Whoever could take more gets it at the next visit.
         let stuck = |member: &&Member| {
             let socket = self.connections.get(member.connection);
-            member.after == Member::JOINING || socket.is_some_and(|c| c.socket.is_blocked())
+            member.after == Member::ANSWERED || socket.is_some_and(|c| c.socket.is_blocked())
         };
         let slow: Vec<_> = room
             .members

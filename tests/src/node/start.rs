@@ -79,27 +79,40 @@ impl Start {
 
     /// Starts the node and waits until it is ready.
     pub async fn start(self) -> Node {
+        let (stdout, node) = self.listening().await;
+        let what = format!("the node at {} to say that it is ready", node.address);
+        let port = until_some(&what, async || port(&stdout.text())).await;
+        assert_eq!(
+            port,
+            node.address.port(),
+            "what is printed and what is logged differ"
+        );
+        node
+    }
+
+    /// Starts the node and waits until it listens: it may have to wait for others to become ready.
+    pub async fn waiting(self) -> Node {
+        self.listening().await.1
+    }
+
+    async fn listening(self) -> (Log, Node) {
         let mut process = self.command().spawn().expect("the node can be started");
         let stdout = Log::of(process.stdout.take().expect("stdout is a pipe"));
         let log = Log::of(process.stderr.take().expect("stderr is a pipe"));
-        let ready = until_some("a node that is ready", async || {
+        let listening = until_some("a node that listens", async || {
             if let Ok(Some(status)) = process.try_wait() {
                 panic!("the node ended with {status}:\n{}", log.text());
             }
-            Some((port(&stdout.text())?, addresses(&log.text())?))
+            addresses(&log.text())
         });
-        let (port, (address, admin)) = ready.await;
-        assert_eq!(
-            port,
-            address.port(),
-            "what is printed and what is logged differ"
-        );
-        Node {
+        let (address, admin) = listening.await;
+        let node = Node {
             start: self,
             process: Process::new(format!("the node at {address}"), process, log),
             address,
             admin,
-        }
+        };
+        (stdout, node)
     }
 
     /// Starts the node and waits until it has ended, which it must do by itself.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::super::{
-    Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
+    Author, Broker, Epoch, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
 use crate::ids::{RoomName, SessionId};
 
@@ -100,7 +100,7 @@ impl Feed for Recorder {
         self.count.send_modify(|count| *count += 1);
     }
 
-    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool) {
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool, _: &Epoch) {
         let delivered = self.delivered.lock().unwrap();
         let mut rooms: Vec<_> = delivered.iter().map(|(room, _)| room.clone()).collect();
         rooms.sort();
@@ -159,6 +159,14 @@ pub(in super::super) fn message(text: impl Display) -> Message {
         data: json(text),
         author: None,
         id: None,
+    }
+}
+
+pub(super) fn with_id(text: impl Display, id: &str, author: Option<Author>) -> Message {
+    Message {
+        data: json(text),
+        author,
+        id: Some(id.into()),
     }
 }
 

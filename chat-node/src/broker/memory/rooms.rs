@@ -11,6 +11,7 @@ use std::time::Instant;
 use lru::LruCache;
 
 use super::epochs::Epochs;
+use super::ids::Ids;
 use super::room::Room;
 use super::{Limits, Usage};
 use crate::ids::RoomName;
@@ -32,6 +33,7 @@ pub(super) struct Rooms {
     /// Every room with history, by `Room::in_by_age`. One entry for a room, not for a publication.
     by_age: BTreeSet<(Instant, RoomName)>,
     epochs: Epochs,
+    pub(super) ids: Ids,
     usage: Usage,
 }
 
@@ -44,6 +46,7 @@ impl Rooms {
             bare: HashMap::new(),
             by_age: BTreeSet::new(),
             epochs: Epochs::new(),
+            ids: Ids::new(),
             usage: Usage::default(),
         }
     }

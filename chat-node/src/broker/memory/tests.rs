@@ -41,7 +41,7 @@ impl Heard {
 }
 
 impl Feed for Heard {
-    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool) {}
+    fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool, _: &Epoch) {}
 
     fn deliver(&self, room: &RoomName, publication: &Arc<Publication>) {
         let mut heard = self.0.lock().unwrap();
@@ -403,7 +403,7 @@ fn open_rooms_stay_even_if_they_alone_exceed_the_limit() {
 fn a_feed_that_panics_leaves_the_broker_usable() {
     struct Panics;
     impl Feed for Panics {
-        fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool) {}
+        fn interrupt(&self, _: &dyn Fn(&RoomName) -> bool, _: &Epoch) {}
 
         fn deliver(&self, _: &RoomName, _: &Arc<Publication>) {
             panic!("on purpose");

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::account::Account;
+use super::account::{Account, Obstacle};
 
 /// How long opening a connection may take.
 const OPEN: Duration = Duration::from_secs(3);
@@ -23,11 +23,8 @@ const OLDEST: (i64, i64, i64) = (2, 15, 0);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no connection to {server}: {source}")]
-    Unreachable {
-        server: String,
-        source: async_nats::ConnectError,
-    },
+    #[error("no connection to {server}: {obstacle}")]
+    Unreachable { server: String, obstacle: Obstacle },
     #[error("no connection to {server} within {OPEN:?}")]
     TooSlow { server: String },
     #[error("nats-server at {server} is version {version}; 2.15.0 or newer is needed")]
@@ -90,10 +87,10 @@ impl Connection {
         let connecting = options.connect(server.clone());
         let client = match tokio::time::timeout(OPEN, connecting).await {
             Ok(Ok(client)) => client,
-            Ok(Err(source)) => {
+            Ok(Err(error)) => {
                 return Err(Error::Unreachable {
                     server: named,
-                    source,
+                    obstacle: account.obstacle(&error),
                 });
             }
             Err(_) => return Err(Error::TooSlow { server: named }),
@@ -112,8 +109,12 @@ impl Connection {
         let Ok(answers) = answers else {
             return Err(Error::Broke { server: named });
         };
-        let until_end = life.clone();
-        tokio::spawn(hand_out(answers, inbox.len(), waiting.clone(), until_end));
+        tokio::spawn(hand_out(
+            answers,
+            inbox.len(),
+            waiting.clone(),
+            life.clone(),
+        ));
         Ok(Arc::new(Self {
             client,
             server: info.server_name,
@@ -150,6 +151,12 @@ impl Connection {
     /// Waits until somebody suspects the connection.
     pub async fn suspected(&self) {
         self.suspected.notified().await;
+    }
+
+    /// The library refuses what it is given once the connection has ended, and may tell of the end later: whoever was
+    /// refused must not try again with this connection.
+    fn end(&self) {
+        self.life.send_replace(Life::Ended);
     }
 
     pub fn has_ended(&self) -> bool {
@@ -213,7 +220,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has what was sent, or the connection has ended.
+    /// Waits until what was sent is on its way to the server, or the connection has ended.
     pub async fn flush(&self) {
         tokio::select! {
             _ = self.client.flush() => {}
@@ -221,13 +228,7 @@ impl Connection {
         }
     }
 
-    /// The library refuses what it is given once the connection has ended, and may tell of the end later: whoever was
-    /// refused must not try again with this connection.
-    fn end(&self) {
-        self.life.send_replace(Life::Ended);
-    }
-
-    /// Subscribes, and returns once the server knows. `None` if the connection ended.
+    /// Subscribes: the server knows of it before it sees the next question. `None` if the connection ended.
     pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
         let Ok(subscriber) = self.client.subscribe(subject).await else {
             self.end();
@@ -235,6 +236,13 @@ impl Connection {
         };
         self.flush().await;
         (!self.has_ended()).then_some(subscriber)
+    }
+}
+
+impl Drop for Connection {
+    /// The library's client lives as long as somebody holds a subscription: this ends the one for answers.
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -33,7 +33,6 @@ const FEED_PATIENCE: Duration = Duration::from_millis(20);
 const FAILED_AUDITS: u32 = 4;
 /// Between two reads that bring nothing.
 const RETRY: Duration = Duration::from_millis(20);
-const GIVE_UP: Duration = Duration::from_secs(4);
 /// Messages read from the leader before the replicas are asked again.
 const READ_AT_LEADER: usize = 100;
 /// Messages taken from the feed before they are delivered.
@@ -59,8 +58,8 @@ pub struct Follower {
     pub backwards: Option<Instant>,
     /// Since when no replica has given what is missing.
     pub stuck_since: Option<Instant>,
-    /// The stream has used sequences again: nothing of it is believed before it has a new epoch.
-    pub distrusted: bool,
+    /// The epoch of a stream that has used sequences again: nothing of it is believed before it has another one.
+    pub distrusted: Option<String>,
 }
 
 impl Follower {
@@ -74,10 +73,14 @@ impl Follower {
             self.follow().await;
             self.health.metrics().followed.dec();
             let nothing = ShardLog::new(0, 0, self.caps);
-            self.shard.change(|state| {
-                state.ready = false;
-                state.log = nothing;
-                state.epoch = "".into();
+            let shard = &self.shard;
+            shard.change(|state| {
+                // Who came at the last moment reads this very log: it stays.
+                if !shard.is_used() {
+                    state.ready = false;
+                    state.log = nothing;
+                    state.epoch = "".into();
+                }
             });
             self.show_log();
         }
@@ -102,6 +105,7 @@ impl Follower {
         let replaced = link.replaced(connection);
         tokio::pin!(replaced);
         let mut audit_at = Instant::now();
+        let mut looked_for_at = None;
         loop {
             tokio::select! {
                 message = live.next() => match message {
@@ -117,7 +121,14 @@ impl Follower {
                     audit_at = Instant::now() + until_next;
                 }
                 () = self.shard.wake.notified() => {
-                    audit_at = audit_at.min(Instant::now() + HINT_PATIENCE);
+                    looked_for_at.get_or_insert_with(|| Instant::now() + HINT_PATIENCE);
+                }
+                () = sleep_until(looked_for_at.unwrap_or(audit_at)), if looked_for_at.is_some() => {
+                    looked_for_at = None;
+                    // Most of what an acknowledgement has named is here by now.
+                    if self.shard.is_behind() {
+                        audit_at = Instant::now();
+                    }
                 }
                 _ = self.dropped.changed() => audit_at = Instant::now(),
                 () = &mut replaced => return,
@@ -131,7 +142,7 @@ impl Follower {
     /// Takes a message of the feed and those that came with it.
     fn take(&mut self, first: Message, live: &mut Subscriber) {
         // Nothing can be told of its place: it would look like the end of a gap that is the whole stream.
-        if self.distrusted || self.shard.lock().epoch.is_empty() {
+        if self.is_distrusted() || self.shard.lock().epoch.is_empty() {
             return;
         }
         let mut reused = self.offer_live(first);
@@ -186,16 +197,14 @@ impl Follower {
 
     /// Hands on what the log has newly got.
     fn deliver(&self) {
-        if self.distrusted {
-            return;
-        }
         loop {
             let Some(event) = self.shard.lock().log.next_delivery() else {
                 break;
             };
             self.feed.deliver(&event.room, &event.publication);
         }
-        self.shard.lock().log.evict();
+        let is_pinned = self.shard.is_pinned();
+        self.shard.lock().log.evict(is_pinned);
     }
 
     /// Compares the log with what the leader has. Returns when to do so again.
@@ -245,12 +254,17 @@ impl Follower {
             let state = self.shard.lock();
             (state.epoch.clone(), state.ready, state.log.pos())
         };
-        if *known != *epoch {
+        // A node that was away until its place had been dropped knows no better what came in between than who begins.
+        let was_dropped = info.state.first_seq > pos + 1 && last > pos;
+        if *known != *epoch || was_dropped {
+            if self.distrusted.as_deref() == Some(epoch.as_str()) {
+                return self.times.audit;
+            }
             self.begin(connection, info, epoch).await;
             // What the feed brought before could not be placed, and may be newer than what the leader said.
             return HINT_PATIENCE;
         }
-        if self.distrusted {
+        if self.is_distrusted() {
             return self.times.audit;
         }
         if last < pos {
@@ -283,10 +297,10 @@ impl Follower {
             .max(state.first_seq.saturating_sub(1))
             .min(last);
         let log = ShardLog::new(low, last, self.caps);
-        self.distrusted = false;
+        self.distrusted = None;
         self.backwards = None;
         self.stuck_since = None;
-        self.shard.forget_hints();
+        self.shard.begin_anew();
         let before = self.shard.change(|state| {
             state.ready = false;
             state.log = log;
@@ -294,9 +308,13 @@ impl Follower {
         });
         if !before.is_empty() {
             let stream = streams::stream_name(self.shard.index);
-            tracing::warn!("NATS: stream {stream} is a new one: its members have to recover");
+            tracing::warn!(
+                "NATS: stream {stream} goes on elsewhere than this node knew it: its members have to recover"
+            );
             let (shard, shards) = (self.shard.index, self.shards);
-            self.feed.interrupt(&|room| shard_of(room, shards) == shard);
+            let epoch = self.shard.lock().epoch.clone();
+            self.feed
+                .interrupt(&|room| shard_of(room, shards) == shard, &epoch);
         }
         self.fill(connection).await;
         self.start();
@@ -321,8 +339,12 @@ impl Follower {
         self.health.raise(Trouble::Stream(self.shard.index), text);
     }
 
+    fn is_distrusted(&self) -> bool {
+        self.distrusted.is_some()
+    }
+
     fn distrust(&mut self, what: &str) {
-        self.distrusted = true;
+        self.distrusted = Some(self.shard.lock().epoch.to_string());
         let stream = streams::stream_name(self.shard.index);
         self.stop(format!(
             "stream {stream} is not what it was: {what}; if it was restored or recreated, run \
@@ -365,7 +387,7 @@ impl Follower {
         let metrics = self.health.metrics().clone();
         let mut moved_at = Instant::now();
         let mut is_new = self.stuck_since.is_none();
-        while !self.distrusted {
+        while !self.is_distrusted() {
             let (from, missing) = {
                 let log = &self.shard.lock().log;
                 (log.pos() + 1, log.target().saturating_sub(log.pos()))
@@ -383,7 +405,9 @@ impl Follower {
             } else {
                 let since = *self.stuck_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= self.times.ask_leader {
-                    moved = self.read_at_leader(from).await;
+                    // Whoever answers may be cut off from the others, and not know it.
+                    self.reads.suspect();
+                    moved = self.read_at_leader().await;
                 }
             }
             self.deliver();
@@ -436,7 +460,7 @@ impl Follower {
     }
 
     /// Asks the leader for what no replica gives. False if that brought nothing.
-    async fn read_at_leader(&self, from: u64) -> bool {
+    async fn read_at_leader(&self) -> bool {
         let index = self.shard.index;
         for read in 0..READ_AT_LEADER {
             let (pos, target) = {
@@ -448,13 +472,12 @@ impl Follower {
             }
             match self.reads.at_leader(index, pos + 1, Some(">")).await {
                 AtLeader::Stored(stored, sequence) => self.append(sequence, stored),
-                // Everything up to the leader's last sequence was erased.
-                AtLeader::Nothing => match self.reads.info(index, None).await {
-                    Info::Led(info) if info.state.last_seq >= from => {
-                        self.skip_to(info.state.last_seq + 1);
+                AtLeader::Nothing => match self.reads.erased_up_to(index, pos + 1).await {
+                    Some(erased) => {
+                        self.skip_to(erased + 1);
                         return true;
                     }
-                    _ => return read > 0,
+                    None => return read > 0,
                 },
                 AtLeader::Unknown => return read > 0,
             }

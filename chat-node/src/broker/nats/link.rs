@@ -31,6 +31,7 @@ impl Purpose {
     }
 }
 
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Nodes leave a server that shuts down one after the other.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
@@ -117,7 +118,7 @@ impl Link {
                     if self.current().is_none() {
                         health.raise(Trouble::Connection(self.purpose), error.to_string());
                     }
-                    pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE);
+                    pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
                     sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
                     if self.current().is_none() {
                         self.current.send_replace(None);
@@ -125,7 +126,6 @@ impl Link {
                     continue;
                 }
             };
-            pause = Duration::ZERO;
             health.connected(self.purpose, connection.server());
             self.current.send_replace(Some(connection.clone()));
             tokio::select! {
@@ -140,6 +140,13 @@ impl Link {
                 // The old connection stays in use until the new one is open. What others say of it then, as each of
                 // them finds out by itself, must not be held against the new one.
                 () = connection.suspected() => {}
+            }
+            if connection.age() > self.young {
+                pause = Duration::ZERO;
+            } else {
+                // Servers that accept and hang up are not asked without end.
+                pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                sleep(pause).await;
             }
         }
     }

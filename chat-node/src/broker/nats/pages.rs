@@ -1,5 +1,6 @@
 //! Pages of a room's history: from the log where it has them, else from the stream.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +140,9 @@ impl Room {
             && let Some(newest) = self.reads.newest_before(&messages, end).await?
         {
             let from = newest.sequence.saturating_sub(window);
-            let mut found = Vec::new();
+            // The newest ones of the window count; it may hold many more.
+            let wanted = usize::try_from(page.wanted()).unwrap_or(usize::MAX);
+            let mut found = VecDeque::new();
             if newest.sequence - from > 1 && page.wanted() > 1 {
                 let reading =
                     self.reads
@@ -147,7 +150,10 @@ impl Room {
                             if publication.offset > newest.sequence {
                                 return ControlFlow::Break(());
                             }
-                            found.push(publication);
+                            if found.len() == wanted {
+                                found.pop_front();
+                            }
+                            found.push_back(publication);
                             ControlFlow::Continue(())
                         });
                 reading.await?;

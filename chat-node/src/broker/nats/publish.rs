@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::api::{self, ApiError, PubAck, code};
@@ -18,6 +19,8 @@ use super::subject;
 use crate::broker::{Error, Message, Position};
 use crate::ids::RoomName;
 
+/// A server that has refused a publish for so long may be the reason.
+const CUT_OFF: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -89,6 +92,7 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<Option<PubAck>, Error> {
         let mut pause = SHORTEST_PAUSE;
+        let begun = Instant::now();
         while Instant::now() < deadline {
             let attempt = self.attempt(shard, room, id, payload.clone(), deadline);
             match attempt.await {
@@ -103,6 +107,12 @@ impl Publisher {
                 Err(Failed::Retry(why)) => {
                     self.health.metrics().publish_retries.inc();
                     tracing::debug!(shard = shard.index, why, "NATS: publish is tried again");
+                    // A server that is cut off from the others answers at once, and for as long as it is.
+                    if begun.elapsed() > CUT_OFF
+                        && let Some(connection) = self.link.current()
+                    {
+                        self.link.suspect(&connection);
+                    }
                 }
             }
             let next = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
@@ -191,30 +201,12 @@ fn is_final(error: &ApiError) -> bool {
         || (error.code == 400 && !error.is(code::DUPLICATE_IN_PROCESS))
 }
 
-/// What makes a retry be stored once: bound to room and author, so that nobody's id can hide another's message.
+/// What makes a retry be stored once.
 fn message_id(room: &RoomName, message: &Message) -> String {
-    let Some(id) = &message.id else {
-        return format!("{:032x}", fastrand::u128(..));
-    };
-    let mut hash = blake3::Hasher::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    part(room.as_str().as_bytes());
-    match &message.author {
-        None => part(b"server"),
-        Some(author) if author.user.as_str().is_empty() => {
-            part(b"session");
-            part(author.client.to_string().as_bytes());
-        }
-        Some(author) => {
-            part(b"user");
-            part(author.user.as_str().as_bytes());
-        }
+    match message.key(room) {
+        Some(key) => HEXLOWER.encode(&key),
+        None => format!("{:032x}", fastrand::u128(..)),
     }
-    part(id.as_bytes());
-    hash.finalize().to_hex().to_string()
 }
 
 fn now_ms() -> i64 {

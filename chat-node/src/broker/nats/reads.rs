@@ -139,6 +139,27 @@ impl Reads {
         Some(batch)
     }
 
+    /// Up to where everything from `from` on was erased, if the leader says so: it knew that there was more before it
+    /// was asked for it.
+    pub async fn erased_up_to(&self, shard: ShardIndex, from: u64) -> Option<u64> {
+        let connection = self.link.current()?;
+        let Info::Led(info) = info(&connection, shard, None).await else {
+            return None;
+        };
+        let last = info.state.last_seq;
+        let next = self
+            .at_leader_over(&connection, shard, from, Some(">"))
+            .await;
+        (next == AtLeader::Nothing && last >= from).then_some(last)
+    }
+
+    /// The server that answers may be cut off from the others: try another one.
+    pub fn suspect(&self) {
+        if let Some(connection) = self.link.current() {
+            self.link.suspect(&connection);
+        }
+    }
+
     /// Asks the leader for the message at `sequence`, or with `filter` for the next one that matches from there on.
     pub async fn at_leader(
         &self,
@@ -146,10 +167,23 @@ impl Reads {
         sequence: u64,
         filter: Option<&str>,
     ) -> AtLeader {
+        match self.link.current() {
+            Some(connection) => {
+                self.at_leader_over(&connection, shard, sequence, filter)
+                    .await
+            }
+            None => AtLeader::Unknown,
+        }
+    }
+
+    async fn at_leader_over(
+        &self,
+        connection: &Arc<Connection>,
+        shard: ShardIndex,
+        sequence: u64,
+        filter: Option<&str>,
+    ) -> AtLeader {
         self.metrics.reads.inc();
-        let Some(connection) = self.link.current() else {
-            return AtLeader::Unknown;
-        };
         let mut question = json!({"seq": sequence});
         if let Some(filter) = filter {
             question["next_by_subj"] = filter.into();
@@ -159,7 +193,7 @@ impl Reads {
             .ask(subject, None, question.to_string().into())
             .await;
         let Some(answer) = answers.next(PATIENCE).await else {
-            self.link.suspect(&connection);
+            self.link.suspect(connection);
             return AtLeader::Unknown;
         };
         match api::parse::<MessageReply>(&answer.payload) {

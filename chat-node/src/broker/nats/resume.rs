@@ -4,14 +4,18 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::room_reads::{RoomReads, Subjects};
-use super::shard::{CATCH_UP, Shard};
+use super::shard::{CATCH_UP, Hold, Shard};
 use super::subject;
 use crate::broker::{Epoch, Error, Joined, Position, Publication};
 use crate::ids::RoomName;
@@ -20,7 +24,7 @@ use crate::ids::RoomName;
 const ROUNDS: usize = 100;
 /// What one resume may bring beyond the log. Whoever missed more is told that it cannot be recovered.
 const MOST_PUBLICATIONS: usize = 100_000;
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 16 << 20;
 
 /// A room's stored publications after an offset, up to the log.
 #[derive(Clone, Debug)]
@@ -32,22 +36,32 @@ struct Missed {
     complete: bool,
 }
 
-/// Readings of a room's incarnation, each with the offset it began from: clients that come back together are served by
-/// one.
-type UnderWay = HashMap<(RoomName, Epoch), (u64, Reading)>;
+/// Ends when nobody waits for it any more.
 type Reading = Shared<BoxFuture<'static, Result<Missed, Error>>>;
+
+/// A reading under way: of which epoch, and from which offset.
+struct UnderWay {
+    epoch: Epoch,
+    from: u64,
+    reading: WeakShared<BoxFuture<'static, Result<Missed, Error>>>,
+}
 
 #[derive(Clone)]
 pub struct Resumes {
     reads: RoomReads,
-    under_way: Arc<Mutex<UnderWay>>,
+    /// Clients that come back together are served by one reading.
+    under_way: Arc<Mutex<HashMap<RoomName, UnderWay>>>,
+    /// Readings run here, and not on the thread of whoever asks first.
+    runtime: Handle,
 }
 
 impl Resumes {
+    /// Must be called within the runtime that reads.
     pub fn new(reads: RoomReads) -> Self {
         Self {
             reads,
             under_way: Arc::default(),
+            runtime: Handle::current(),
         }
     }
 
@@ -75,6 +89,7 @@ impl Resumes {
         }
         let mut publications = Vec::new();
         let mut covered = from;
+        let mut hold = None;
         for _ in 0..ROUNDS {
             let low = {
                 let state = shard.lock();
@@ -93,8 +108,8 @@ impl Resumes {
                 }
                 low
             };
-            let incarnation = (room.clone(), epoch.clone());
-            let missed = self.missed(&shard, &incarnation, covered, low).await?;
+            hold.get_or_insert_with(|| Hold::new(&shard));
+            let missed = self.missed(&shard, &room, &epoch, covered, low).await?;
             if !missed.complete {
                 return unrecovered(&shard);
             }
@@ -109,12 +124,13 @@ impl Resumes {
     async fn missed(
         &self,
         shard: &Arc<Shard>,
-        incarnation: &(RoomName, Epoch),
+        room: &RoomName,
+        epoch: &Epoch,
         from: u64,
         low: u64,
     ) -> Result<Missed, Error> {
         loop {
-            let (begun_from, reading) = self.reading(shard, incarnation, from, low);
+            let (begun_from, reading) = self.reading(shard, room, epoch, from, low);
             let missed = reading.await?;
             // What is gone for one who was away longer may still be there for this one.
             if missed.complete || begun_from == from {
@@ -127,37 +143,55 @@ impl Resumes {
     fn reading(
         &self,
         shard: &Shard,
-        incarnation: &(RoomName, Epoch),
+        room: &RoomName,
+        epoch: &Epoch,
         from: u64,
         low: u64,
     ) -> (u64, Reading) {
         let mut under_way = self.under_way.lock().expect("no panic holds this lock");
-        if let Some((begun_from, reading)) = under_way.get(incarnation)
-            && *begun_from <= from
+        if let Some(one) = under_way.get(room)
+            && one.from <= from
+            && one.epoch == *epoch
+            && let Some(reading) = one.reading.upgrade()
         {
-            return (*begun_from, reading.clone());
+            return (one.from, reading);
         }
-        let (this, read_for) = (self.clone(), incarnation.clone());
+        under_way.retain(|_, one| one.reading.upgrade().is_some_and(|it| it.peek().is_none()));
         let subjects = Subjects {
             shard: shard.index,
-            filter: subject::events(shard.index, &incarnation.0),
+            filter: subject::events(shard.index, room),
         };
-        let reading = async move {
-            let missed = read(&this.reads, &subjects, from, low).await;
-            let mut under_way = this.under_way.lock().expect("no panic holds this lock");
-            if under_way
-                .get(&read_for)
-                .is_some_and(|(begun_from, _)| *begun_from == from)
-            {
-                under_way.remove(&read_for);
-            }
-            missed
-        };
-        let reading = reading.boxed().shared();
-        // Whoever waits may go away: the reading is finished, and taken off the list, all the same.
-        tokio::spawn(reading.clone());
-        under_way.insert(incarnation.clone(), (from, reading.clone()));
+        let reads = self.reads.clone();
+        let task = self
+            .runtime
+            .spawn(async move { read(&reads, &subjects, from, low).await });
+        let reading = AbortOnDrop(task).boxed().shared();
+        if let Some(weak) = reading.downgrade() {
+            let one = UnderWay {
+                epoch: epoch.clone(),
+                from,
+                reading: weak,
+            };
+            under_way.insert(room.clone(), one);
+        }
         (from, reading)
+    }
+}
+
+struct AbortOnDrop(JoinHandle<Result<Missed, Error>>);
+
+impl Future for AbortOnDrop {
+    type Output = Result<Missed, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let done = Pin::new(&mut self.0).poll(cx);
+        done.map(|result| result.unwrap_or(Err(Error::Unreachable)))
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -176,6 +210,10 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
             ..incomplete
         });
     }
+    // Asked before, so that what is gone anyway is not read, and after, as the oldest may go meanwhile.
+    if from + 1 < reads.first(room.shard).await? {
+        return Ok(incomplete);
+    }
     let (mut publications, mut bytes, mut too_much) = (Vec::new(), 0, false);
     let until = newest.unwrap_or(0).min(low);
     reads
@@ -192,7 +230,6 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
             ControlFlow::Continue(())
         })
         .await?;
-    // Asked only now: the stream may have dropped its oldest while they were read.
     let was_dropped = from + 1 < reads.first(room.shard).await?;
     if was_dropped || too_much {
         return Ok(incomplete);

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::batch::Stored;
 use super::event;
@@ -13,16 +14,21 @@ use super::reads::{Info, Reads};
 use super::subject::ShardIndex;
 use crate::broker::{Error, Publication};
 
-/// Between two reads that bring nothing, and how long that may go on.
+/// Between two reads that bring nothing, and how many of those in a row are too many.
 const RETRY: Duration = Duration::from_millis(20);
-const GIVE_UP: Duration = Duration::from_secs(2);
+const RETRIES: usize = 100;
 /// Rooms that are read at the same time: servers have other work.
 const AT_ONCE: usize = 16;
+/// More that wait are turned away: their clients come again.
+const MOST_WAITING: usize = 512;
+/// After so many answers without proof the server that gives them may be cut off from the others.
+const UNCONVINCING: usize = 20;
 
 #[derive(Clone)]
 pub struct RoomReads {
     reads: Reads,
     permits: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// One room's events of some kind: its shard and the subjects to read.
@@ -32,24 +38,22 @@ pub struct Subjects {
     pub filter: String,
 }
 
-/// Reads that bring nothing are made again, for a while.
-struct Retries {
-    begun: Instant,
-}
+/// A place in the queue of readings.
+struct Place(Arc<AtomicUsize>);
 
-impl Retries {
-    fn begin() -> Self {
-        Self {
-            begun: Instant::now(),
+impl Place {
+    fn take(waiting: &Arc<AtomicUsize>) -> Result<Self, Error> {
+        let place = Self(waiting.clone());
+        match waiting.fetch_add(1, Relaxed) < MOST_WAITING {
+            true => Ok(place),
+            false => Err(Error::Unreachable),
         }
     }
+}
 
-    async fn pause(&self) -> Result<(), Error> {
-        if self.begun.elapsed() >= GIVE_UP {
-            return Err(Error::Unreachable);
-        }
-        sleep(RETRY).await;
-        Ok(())
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -58,11 +62,13 @@ impl RoomReads {
         Self {
             reads,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Arc::default(),
         }
     }
 
-    /// Waits until this reading may begin.
+    /// Waits until this reading may begin, unless too many wait already.
     pub async fn permit(&self) -> Result<impl Drop + use<>, Error> {
+        let _place = Place::take(&self.waiting)?;
         let permit = self.permits.clone().acquire_owned().await;
         permit.map_err(|_| Error::Unreachable)
     }
@@ -70,8 +76,10 @@ impl RoomReads {
     /// The newest sequence of the room, as a server sees it that has come at least to `low`.
     pub async fn newest(&self, room: &Subjects, low: u64) -> Result<Option<u64>, Error> {
         let (shard, filter) = (room.shard, room.filter.as_str());
-        let retries = Retries::begin();
-        loop {
+        for retry in 0..RETRIES {
+            if retry == UNCONVINCING {
+                self.reads.suspect();
+            }
             match self.reads.newest(shard, filter, None).await {
                 Some(batch) if batch.up_to.is_some_and(|up_to| up_to >= low) => {
                     return Ok(batch.read);
@@ -90,48 +98,78 @@ impl RoomReads {
                 }
                 _ => {}
             }
-            retries.pause().await?;
+            sleep(RETRY).await;
         }
+        Err(Error::Unreachable)
     }
 
-    /// The newest event before `end`.
+    /// The newest event before `end`, as a server sees it that has come at least to `end - 1`.
     pub async fn newest_before(&self, room: &Subjects, end: u64) -> Result<Option<Stored>, Error> {
         let Some(up_to) = end.checked_sub(1).filter(|up_to| *up_to > 0) else {
             return Ok(None);
         };
-        let retries = Retries::begin();
-        loop {
-            let newest = self.reads.newest(room.shard, &room.filter, Some(up_to));
-            // How far the answering server has come cannot be told from this: the answer's end repeats the question.
-            if let Some(mut newest) = newest.await.filter(|newest| !newest.broken) {
-                let next = newest.read.unwrap_or(0) + 1;
-                if self.has_none(room, next, end).await? {
-                    return Ok(newest.events.pop());
+        for _ in 0..RETRIES {
+            match self
+                .reads
+                .newest(room.shard, &room.filter, Some(up_to))
+                .await
+            {
+                Some(mut batch) if !batch.broken && batch.read.is_some() => {
+                    // A replica that lags has an older one for the newest: nothing may lie between it and the end.
+                    if let Some(read) = batch.read
+                        && self.is_followed_by_none(room, read, end).await?
+                    {
+                        return Ok(batch.events.pop());
+                    }
                 }
+                // Nothing so early, unless the replica lags or the room was always empty.
+                Some(batch) if batch.nothing || batch.up_to.is_some() => {
+                    if let Info::Led(info) = self.reads.info(room.shard, None).await {
+                        let oldest = self.reads.next(room.shard, &room.filter, 1, 1).await;
+                        let begins_later = oldest
+                            .and_then(|oldest| oldest.read)
+                            .is_some_and(|oldest| oldest >= end);
+                        if begins_later
+                            || info.state.first_seq >= end
+                            || self.newest(room, up_to).await?.is_none()
+                        {
+                            return Ok(None);
+                        }
+                    }
+                }
+                _ => {}
             }
-            retries.pause().await?;
+            sleep(RETRY).await;
         }
+        Err(Error::Unreachable)
     }
 
-    /// Whether it is proven that nothing of the room stands in `from..end`.
-    async fn has_none(&self, room: &Subjects, from: u64, end: u64) -> Result<bool, Error> {
-        let next = self.reads.next(room.shard, &room.filter, from, 1).await;
-        if let Some(next) = next.and_then(|next| next.read) {
-            return Ok(next >= end);
+    /// Whether the room has nothing after `sequence` and before `end`.
+    async fn is_followed_by_none(
+        &self,
+        room: &Subjects,
+        sequence: u64,
+        end: u64,
+    ) -> Result<bool, Error> {
+        let next = self
+            .reads
+            .next(room.shard, &room.filter, sequence + 1, 1)
+            .await;
+        match next.and_then(|next| next.read) {
+            Some(next) => Ok(next >= end),
+            None => Ok(self.newest(room, end - 1).await? == Some(sequence)),
         }
-        let newest = self.newest(room, end - 1).await?;
-        Ok(newest.is_none_or(|newest| newest < from))
     }
 
     /// The first sequence that the stream still has.
     pub async fn first(&self, shard: ShardIndex) -> Result<u64, Error> {
-        let retries = Retries::begin();
-        loop {
+        for _ in 0..RETRIES {
             if let Info::Led(info) = self.reads.info(shard, None).await {
                 return Ok(info.state.first_seq);
             }
-            retries.pause().await?;
+            sleep(RETRY).await;
         }
+        Err(Error::Unreachable)
     }
 
     /// Reads publications after `from`, ascending, until sequence `until`, which exists, has been read or passed, or
@@ -144,7 +182,7 @@ impl RoomReads {
         most: u64,
         mut take: impl FnMut(Arc<Publication>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let (mut read, mut retries) = (from, Retries::begin());
+        let (mut read, mut retries) = (from, 0);
         while read < until {
             let batch = self
                 .reads
@@ -152,7 +190,11 @@ impl RoomReads {
                 .await;
             let Some((batch, end)) = batch.and_then(|batch| batch.read.map(|end| (batch, end)))
             else {
-                retries.pause().await?;
+                retries += 1;
+                if retries > RETRIES {
+                    return Err(Error::Unreachable);
+                }
+                sleep(RETRY).await;
                 continue;
             };
             for stored in batch.events {
@@ -165,7 +207,7 @@ impl RoomReads {
                     return Ok(());
                 }
             }
-            (read, retries) = (end, Retries::begin());
+            (read, retries) = (end, 0);
         }
         Ok(())
     }

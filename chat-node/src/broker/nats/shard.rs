@@ -1,7 +1,7 @@
 //! One shard on this node: its log, who uses it, and how far it has come.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -28,8 +28,26 @@ pub struct Shard {
     hinted: AtomicU64,
     /// The highest sequence that was acknowledged to a client of this node.
     acknowledged: AtomicU64,
+    /// Readers who are on their way up to the log.
+    pins: AtomicUsize,
     /// Wakes the follower.
     pub wake: Notify,
+}
+
+/// Keeps the log from running away from a reader, as long as it is held.
+pub struct Hold(Arc<Shard>);
+
+impl Hold {
+    pub fn new(shard: &Arc<Shard>) -> Self {
+        shard.pins.fetch_add(1, Relaxed);
+        Self(shard.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.pins.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +94,7 @@ impl Shard {
             used_at: AtomicU64::new(0),
             hinted: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
+            pins: AtomicUsize::new(0),
             wake: Notify::new(),
         }
     }
@@ -117,6 +136,10 @@ impl Shard {
         }
     }
 
+    pub fn is_pinned(&self) -> bool {
+        self.pins.load(Relaxed) > 0
+    }
+
     pub fn is_used(&self) -> bool {
         let used_at = Duration::from_millis(self.used_at.load(Relaxed));
         self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + self.linger
@@ -140,10 +163,21 @@ impl Shard {
         self.hinted.load(Relaxed)
     }
 
-    /// Hints of another epoch mean nothing.
+    /// What was hinted at does not exist.
     pub fn forget_hints(&self) {
         self.hinted.store(0, Relaxed);
+    }
+
+    /// Sequences of another epoch mean nothing.
+    pub fn begin_anew(&self) {
+        self.forget_hints();
         self.acknowledged.store(0, Relaxed);
+    }
+
+    /// Whether something is missing that somebody has seen, or the log cannot be read at all.
+    pub fn is_behind(&self) -> bool {
+        let seen = *self.seen.borrow();
+        !seen.ready || seen.pos < self.hinted()
     }
 
     /// Waits until the log can be read.

@@ -53,6 +53,7 @@ pub struct ShardLog {
     bytes: usize,
     /// Entries that came before one that is still missing.
     held: BTreeMap<u64, Entry>,
+    held_bytes: usize,
     /// The highest sequence that is known to exist.
     target: u64,
     /// Up to here entries have been taken for delivery.
@@ -69,6 +70,9 @@ struct Slot {
     previous: u64,
 }
 
+/// What a pinned log may have more than twice its caps.
+const PINNED_ENTRIES: usize = 1000;
+const PINNED_BYTES: usize = 1 << 20;
 /// An entry's memory beside its data: slot, publication, its share of the index.
 const SLOT_BYTES: usize = 160;
 
@@ -82,6 +86,7 @@ impl ShardLog {
             newest: HashMap::default(),
             bytes: 0,
             held: BTreeMap::new(),
+            held_bytes: 0,
             target: end,
             delivered: end,
             newest_time: None,
@@ -133,8 +138,11 @@ impl ShardLog {
         }
         if sequence > self.pos() + 1 {
             // What is dropped here is read from the stream later.
-            if self.held.len() < self.caps.entries {
-                self.held.insert(sequence, entry);
+            if self.held.len() < self.caps.entries && self.held_bytes < self.caps.bytes {
+                self.held_bytes += size(Some(&entry));
+                if let Some(before) = self.held.insert(sequence, entry) {
+                    self.held_bytes -= size(Some(&before));
+                }
             }
             return Offered::Held;
         }
@@ -168,6 +176,7 @@ impl ShardLog {
                 break;
             }
             let (sequence, entry) = first.remove_entry();
+            self.held_bytes -= size(Some(&entry));
             if sequence == next {
                 self.append(Some(entry));
             }
@@ -178,7 +187,7 @@ impl ShardLog {
         let sequence = self.pos() + 1;
         let mut previous = 0;
         self.newest_time = self.newest_time.max(entry.as_ref().map(|entry| entry.time));
-        if let Some(event) = event(&entry) {
+        if let Some(event) = event(entry.as_ref()) {
             previous = match self.newest.get_mut(&event.room) {
                 Some(newest) => std::mem::replace(newest, sequence),
                 None => {
@@ -187,7 +196,7 @@ impl ShardLog {
                 }
             };
         }
-        self.bytes += size(&entry);
+        self.bytes += size(entry.as_ref());
         self.slots.push_back(Slot { entry, previous });
     }
 
@@ -196,22 +205,28 @@ impl ShardLog {
         while self.delivered < self.pos() {
             self.delivered += 1;
             let delivered = self.slot(self.delivered);
-            if let Some(event) = delivered.and_then(|slot| event(&slot.entry)) {
+            if let Some(event) = delivered.and_then(|slot| event(slot.entry.as_ref())) {
                 return Some(event.clone());
             }
         }
         None
     }
 
-    /// Drops the oldest entries beyond the caps, never one that is still to be delivered.
-    pub fn evict(&mut self) {
-        while (self.slots.len() > self.caps.entries || self.bytes > self.caps.bytes)
+    /// Drops the oldest entries beyond the caps, never one that is still to be delivered. While the log is pinned by
+    /// somebody who reads up to it, it may grow somewhat further.
+    pub fn evict(&mut self, is_pinned: bool) {
+        let mut caps = self.caps;
+        if is_pinned {
+            caps.entries = caps.entries * 2 + PINNED_ENTRIES;
+            caps.bytes = caps.bytes * 2 + PINNED_BYTES;
+        }
+        while (self.slots.len() > caps.entries || self.bytes > caps.bytes)
             && self.low < self.delivered
             && let Some(slot) = self.slots.pop_front()
         {
             self.low += 1;
-            self.bytes -= size(&slot.entry);
-            if let Some(event) = event(&slot.entry)
+            self.bytes -= size(slot.entry.as_ref());
+            if let Some(event) = event(slot.entry.as_ref())
                 && self.newest.get(&event.room) == Some(&self.low)
             {
                 self.newest.remove(&event.room);
@@ -240,7 +255,7 @@ impl ShardLog {
             }
             let slot = self.slot(sequence)?;
             sequence = slot.previous;
-            event(&slot.entry).map(|event| &event.publication)
+            event(slot.entry.as_ref()).map(|event| &event.publication)
         })
     }
 
@@ -252,11 +267,11 @@ impl ShardLog {
     }
 }
 
-fn event(entry: &Option<Entry>) -> Option<&Event> {
-    entry.as_ref()?.event.as_ref()
+fn event(entry: Option<&Entry>) -> Option<&Event> {
+    entry?.event.as_ref()
 }
 
-fn size(entry: &Option<Entry>) -> usize {
+fn size(entry: Option<&Entry>) -> usize {
     SLOT_BYTES + event(entry).map_or(0, |event| event.publication.data.len())
 }
 
@@ -391,7 +406,7 @@ mod tests {
         for sequence in 1..=9 {
             log.offer(sequence, entry(sequence, "a"));
             delivered(&mut log);
-            log.evict();
+            log.evict(false);
         }
         assert_eq!(log.offer(3, entry(3, "a")), Offered::Known);
         let mut other = entry(3, "b");
@@ -422,10 +437,10 @@ mod tests {
                 entry(sequence, if sequence == 2 { "b" } else { "a" }),
             );
         }
-        log.evict();
+        log.evict(false);
         assert_eq!((log.low(), log.pos()), (0, 5));
         delivered(&mut log);
-        log.evict();
+        log.evict(false);
         assert_eq!((log.low(), log.pos()), (2, 5));
         assert_eq!(offsets(&log, "a", 2), [3, 4, 5]);
         assert_eq!(offsets(&log, "b", 2), [0; 0]);
@@ -442,7 +457,7 @@ mod tests {
         for sequence in 1..=50 {
             log.offer(sequence, entry(sequence, "a"));
             delivered(&mut log);
-            log.evict();
+            log.evict(false);
         }
         assert_eq!((log.low(), log.pos()), (40, 50));
         assert_eq!(log.bytes(), caps.bytes);
@@ -471,7 +486,7 @@ mod tests {
                 fed += 1;
                 if fed % 3 == 0 {
                     seen.extend(delivered(&mut log));
-                    log.evict();
+                    log.evict(false);
                 }
             }
             for sequence in reads {
@@ -480,7 +495,7 @@ mod tests {
                     log.offer(sequence as u64, stored(sequence));
                 }
                 seen.extend(delivered(&mut log));
-                log.evict();
+                log.evict(false);
             }
             let all: Vec<u64> = (1..=newest).filter(|s| exists(*s)).map(|s| s as u64).collect();
             prop_assert_eq!(seen, all.clone());

@@ -11,12 +11,12 @@ use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::broker::DUPLICATE_WINDOW;
+
 /// How a room's name chooses its shard; stands in the streams' metadata.
 pub const HASH_VERSION: &str = "blake3-1";
 /// The layout of the streams. A later release that needs other streams counts it up.
 pub const LAYOUT_VERSION: u32 = 1;
-/// How long a stream knows the ids of its messages: longer than any retry.
-pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(300);
 /// What a stored message may have besides its payload; the limit counts headers.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 
@@ -191,7 +191,7 @@ impl StreamConfig {
                 settings.remove(field);
             }
         }
-        serde_json::from_value(settings.into()).unwrap_or_else(|_| desired.clone())
+        serde_json::from_value(settings.into()).expect("values of two streams make a stream")
     }
 
     /// The shard count that the stream was created for.

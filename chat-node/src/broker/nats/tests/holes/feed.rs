@@ -306,8 +306,8 @@ impl Feed for Gate {
         self.recorder.deliver(room, publication);
     }
 
-    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool) {
-        self.recorder.interrupt(affected);
+    fn interrupt(&self, affected: &dyn Fn(&RoomName) -> bool, epoch: &crate::broker::Epoch) {
+        self.recorder.interrupt(affected, epoch);
     }
 }
 
