@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Measures a chat node beside a bare send(2) loop, a bare 101 server, Node `ws` and Socket.IO.
+"""Measures a chat node beside a bare send(2) loop, a bare 101 server, Node `ws`, Socket.IO and a bare NATS client.
 
     cargo build --release -p chat-node -p natter-bench
-    python3 tests/bench/bench.py              everything, under 15 minutes, on two quiet cores
-    python3 tests/bench/bench.py --smoke      every case once and tiny: does it run, is nothing lost
-    python3 tests/bench/bench.py --only one-room,memory
+    python3 tests/bench/bench.py                            everything, under 20 minutes, on two quiet cores
+    python3 tests/bench/bench.py --smoke                    every case once and tiny: does it run, is nothing lost
+    python3 tests/bench/bench.py --only one-room,memory     one case or several
+    python3 tests/bench/bench.py --only cluster             all cases of a cluster; `node` names all others
 
-Servers run on core 0, the load client and this program on core 1. Servers that are compared are up together and
-loaded in turn, in short slices; a ratio is the median over the rounds of value ÷ base in the same round. A gap or
-a missing message ends the run. How to read the numbers: docs/performance.md.
+Servers run on core 0, the load client and this program on core 1; what belongs to a cluster runs on both. Servers that
+are compared are up together and loaded in turn, in short slices; a ratio is the median over the rounds of value ÷ base
+in the same round. A gap or a missing message ends the run. How to read the numbers: docs/performance.md.
 """
 
 import argparse
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import findings, stats  # noqa: E402
 from harness.accounting import machine  # noqa: E402
-from harness.cases import ALL  # noqa: E402
+from harness.cases import ALL, CLUSTER, NODE  # noqa: E402
 from harness.findings import Finding, table  # noqa: E402
 from harness.load import CLIENT_CORE, LoadClient, Void  # noqa: E402
 from harness.scale import FULL, SMOKE  # noqa: E402
@@ -33,7 +34,7 @@ from harness.servers import SERVER_CORE, NotReady, Servers, install_peers  # noq
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+GROUPS = {"node": NODE, "cluster": CLUSTER}
 
 
 class Bench:
@@ -90,14 +91,15 @@ def main():
     if not arguments.smoke and not install_peers():
         print("bench: the peers could not be installed and are left out", file=sys.stderr)
     results = {"machine": machine(), "smoke": arguments.smoke, "cases": {}}
-    found = []
-    started = time.monotonic()
+    found = {}
     try:
         for name in arguments.only:
             print(f"# {name}", flush=True)
+            started = time.monotonic()
             bench = run_case(name, scale, arguments.bin_dir)
-            found += bench.findings
+            found[name] = bench.findings
             results["cases"][name] = {
+                "seconds": round(time.monotonic() - started, 1),
                 "findings": [finding.as_json() for finding in bench.findings],
                 "notes": bench.notes,
                 "slices": bench.slices,
@@ -105,12 +107,12 @@ def main():
     except (Void, NotReady) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
-    results["seconds"] = round(time.monotonic() - started, 1)
 
-    write_results(arguments.out, results, found)
+    every = [finding for findings in found.values() for finding in findings]
+    write_results(arguments.out, results, every)
     if arguments.update_docs:
         update_document(results, found)
-    missed = [finding for finding in found if finding.verdict() == "missed"]
+    missed = [finding for finding in every if finding.verdict() == "missed"]
     if not arguments.smoke:
         print(f"{len(missed)} bars missed; results in {arguments.out}")
     return 1 if arguments.gate and missed else 0
@@ -119,36 +121,46 @@ def main():
 def write_results(directory, results, found):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    (directory / "results.md").write_text(as_markdown(results, found))
+    seconds = sum(case["seconds"] for case in results["cases"].values())
+    (directory / "results.md").write_text(as_markdown(results["machine"], seconds, found))
 
 
-def as_markdown(results, found):
-    machine_line = f"{results['machine']['cpu']}, {results['machine']['cores']} cores, Linux {results['machine']['kernel']}"
+def as_markdown(machine, seconds, found):
+    machine_line = f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}"
     disturbed = any(finding.disturbed for finding in found)
     warning = "† Others used the machine meanwhile; see *Disturbed rounds*.\n\n" if disturbed else ""
-    return f"{machine_line}; loopback; {results['seconds']:.0f} s.\n\n{warning}{table(found)}\n"
+    return f"{machine_line}; loopback; {seconds:.0f} s.\n\n{warning}{table(found)}\n"
 
 
 def update_document(results, found):
+    """Replaces each table all of whose cases were run."""
     text = DOCUMENT.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{as_markdown(results, found)}{END}{tail}")
+    for group, cases in GROUPS.items():
+        if not set(cases) <= set(found):
+            continue
+        begin, end = f"<!-- bench:{group}:begin -->", f"<!-- bench:{group}:end -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        seconds = sum(results["cases"][name]["seconds"] for name in cases)
+        of_group = [finding for name in cases for finding in found[name]]
+        text = f"{head}{begin}\n{as_markdown(results['machine'], seconds, of_group)}{end}{tail}"
+    DOCUMENT.write_text(text)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--smoke", action="store_true", help="tiny numbers, no bars: under 20 s")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(ALL), help=f"cases: {','.join(ALL)}")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(ALL), help=f"cases: {','.join(ALL)}; or all of: {','.join(GROUPS)}")
     parser.add_argument("--bin-dir", type=lambda path: Path(path).resolve(), default=target / "release", help="where chat-node and natter-bench are")
     parser.add_argument("--out", type=Path, default=target / "bench", help="where results.json and results.md go")
     parser.add_argument("--gate", action="store_true", help="fail when a bar is missed")
-    parser.add_argument("--update-docs", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--update-docs", action="store_true", help="put each table whose cases were all run into docs/performance.md")
     arguments = parser.parse_args()
+    arguments.only = [case for name in arguments.only for case in GROUPS.get(name, [name])]
     unknown = set(arguments.only) - set(ALL)
     if unknown:
-        parser.error(f"unknown case {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+        parser.error(f"unknown case {', '.join(sorted(unknown))}; there are {', '.join([*ALL, *GROUPS])}")
     return arguments
 
 

@@ -18,12 +18,12 @@ def ksoftirqd(core):
 class CpuMeter:
     """CPU time of a server: all its threads, and its core's ksoftirqd, which receives on its behalf.
 
-    Only one server of a core is loaded at a time, so ksoftirqd's work is that one's.
+    Only one server of a core is loaded at a time, so ksoftirqd's work is that one's. Without a core, threads alone count.
     """
 
     def __init__(self, pid, core):
         self.pid = pid
-        self.ksoftirqd = ksoftirqd(core)
+        self.ksoftirqd = None if core is None else ksoftirqd(core)
 
     def read_ns(self):
         return _process_ns(self.pid) + (_process_ns(self.ksoftirqd) if self.ksoftirqd else 0)

@@ -1,4 +1,4 @@
-"""The load client (`natter-bench load`), and what a slice of its load cost a server."""
+"""The clients that load servers, and what a slice of load cost one."""
 
 import json
 import os
@@ -27,16 +27,18 @@ class Subject:
         return self.server.name
 
 
-class LoadClient:
-    def __init__(self, binary):
+class Client:
+    """A program that takes commands and answers them, line by line."""
+
+    def __init__(self, command, cores):
         self.process = subprocess.Popen(
-            [str(binary), "load"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "RUST_BACKTRACE": "0"},
-            preexec_fn=pinned_to(CLIENT_CORE),
+            preexec_fn=pinned_to(*cores),
         )
 
     def __enter__(self):
@@ -59,8 +61,15 @@ class LoadClient:
             pass
         answer = self.process.stdout.readline()
         if not answer:
-            raise Void(f"the load client gave up on {do}: {self.process.stderr.read().strip()}")
+            raise Void(f"the client gave up on {do}: {self.process.stderr.read().strip()}")
         return json.loads(answer)
+
+
+class LoadClient(Client):
+    """`natter-bench load`."""
+
+    def __init__(self, binary):
+        super().__init__([str(binary), "load"], [CLIENT_CORE])
 
     def subject(self, server, rooms=1, publishers="apart", control=True):
         """Makes `server` a target. With `control`, messages go in by its control connection if it has one."""
@@ -76,8 +85,8 @@ class LoadClient:
         )
         return Subject(server, answer["target"])
 
-    def open(self, subject, count):
-        return self.ask("open", target=subject.target, count=count)["seconds"]
+    def open(self, subject, count, rooms_each=1):
+        return self.ask("open", target=subject.target, count=count, rooms_each=rooms_each)["seconds"]
 
     def learn(self, subject):
         """From now on servers with a control connection send what this one sends, byte for byte as long."""

@@ -39,13 +39,13 @@ class Reports(dict):
     foreign_cores = ()
 
 
-def interleave(bench, subjects, count, **plan):
-    """A slice of every subject in turn, the base first."""
+def interleave(bench, subjects, count, also=(), **plan):
+    """A slice of every subject in turn, the base first. `also` are servers that work for them."""
 
     def one_round():
         return [bench.load.slice(subject, **plan) for subject in subjects]
 
-    rounds = play(bench, [subject.server for subject in subjects], one_round, count)
+    rounds = play(bench, [*(subject.server for subject in subjects), *also], one_round, count)
     reports = Reports(zip((subject.name for subject in subjects), map(list, zip(*rounds))))
     reports.disturbed, reports.foreign_cores = rounds.disturbed, rounds.foreign_cores
     return reports

@@ -35,17 +35,20 @@ class NotReady(RuntimeError):
 
 @dataclass
 class Server:
-    """A running server, alone with its siblings on the servers' core."""
+    """A running server, on the cores that were given to it."""
 
     name: str
-    dialect: str
     process: subprocess.Popen
-    port: int
-    control: int | None
+    log: Path
+    cores: list[int]
+    dialect: str = ""
+    port: int = 0
+    control: int | None = None
     cpu: CpuMeter = field(init=False)
 
     def __post_init__(self):
-        self.cpu = CpuMeter(self.process.pid, SERVER_CORE)
+        # What the kernel does for servers that share several cores is nobody's in particular.
+        self.cpu = CpuMeter(self.process.pid, self.cores[0] if len(self.cores) == 1 else None)
 
     @property
     def pid(self):
@@ -58,6 +61,7 @@ class Servers:
     def __init__(self, bin_dir):
         self.bin_dir = Path(bin_dir)
         self.running = []
+        self.launched = 0
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="natter-bench-")
@@ -65,37 +69,49 @@ class Servers:
 
     def __exit__(self, *_):
         for server in self.running:
-            server.process.kill()
-            server.process.wait()
+            self.stop(server)
         self.directory.cleanup()
 
+    @staticmethod
+    def stop(server):
+        server.process.kill()
+        server.process.wait()
+
     def node(self):
-        return self._start("natter", "centrifuge", [self._binary("chat-node"), *NODE_FLAGS])
+        return self.start("natter", "centrifuge", [self.binary("chat-node"), *NODE_FLAGS])
 
     def floor(self):
-        return self._start("floor", "bare", [self._binary("natter-bench"), "floor"])
+        return self.start("floor", "bare", [self.binary("natter-bench"), "floor"])
 
     def unjoined_floor(self):
         """Sends every message by itself, also under backlog."""
-        return self._start("one send per message", "bare", [self._binary("natter-bench"), "floor", "--no-coalesce"])
+        return self.start("one send per message", "bare", [self.binary("natter-bench"), "floor", "--no-coalesce"])
 
     def bare_101(self):
-        return self._start("bare-101", "bare", [self._binary("natter-bench"), "bare-101"])
+        return self.start("bare-101", "bare", [self.binary("natter-bench"), "bare-101"])
 
     def node_ws(self):
-        return self._start("node ws", "bare", ["node", str(PEERS / "ws.js")])
+        return self.start("node ws", "bare", ["node", str(PEERS / "ws.js")])
 
     def socket_io(self):
-        return self._start("Socket.IO", "socket-io", ["node", str(PEERS / "socket-io.js")])
+        return self.start("Socket.IO", "socket-io", ["node", str(PEERS / "socket-io.js")])
 
-    def _binary(self, name):
+    def binary(self, name):
         path = self.bin_dir / name
         if not path.exists():
             raise NotReady(f"{path} is missing; build it with: cargo build --release -p chat-node -p natter-bench")
         return str(path)
 
-    def _start(self, name, dialect, command):
-        output, log = (Path(self.directory.name) / f"{len(self.running)}.{kind}" for kind in ("out", "log"))
+    def start(self, name, dialect, command, cores=(SERVER_CORE,)):
+        """Starts a server that says where it listens, and waits until it does."""
+        server = self.launch(name, command, cores)
+        server.dialect = dialect
+        server.port, server.control = _wait_until_ready(server)
+        return server
+
+    def launch(self, name, command, cores=(SERVER_CORE,)):
+        self.launched += 1
+        output, log = (Path(self.directory.name) / f"{self.launched}.{kind}" for kind in ("out", "log"))
         with output.open("wb") as out, log.open("wb") as errors:
             process = subprocess.Popen(
                 command,
@@ -103,32 +119,27 @@ class Servers:
                 stdout=out,
                 stderr=errors,
                 cwd=self.directory.name,
-                preexec_fn=pinned_to(SERVER_CORE),
+                preexec_fn=pinned_to(*cores),
             )
-        try:
-            port, control = _wait_until_ready(name, process, output, log)
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        server = Server(name, dialect, process, port, control)
+        server = Server(name, process, log, list(cores))
         self.running.append(server)
         return server
 
 
-def pinned_to(core):
-    """For a child between fork and exec: stay on one core, and die with the runner."""
+def pinned_to(*cores):
+    """For a child between fork and exec: stay on these cores, and die with the runner."""
 
     def prepare():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return prepare
 
 
-def _wait_until_ready(name, process, output, log, patience=15):
+def _wait_until_ready(server, patience=15):
     """Waits for the line that says where the server listens; returns its ports."""
     deadline = time.monotonic() + patience
+    process, output = server.process, server.log.with_suffix(".out")
     while time.monotonic() < deadline:
         text = output.read_text(errors="replace")
         found = READY.search(text)
@@ -139,7 +150,7 @@ def _wait_until_ready(name, process, output, log, patience=15):
             break
         time.sleep(0.02)
     ended = f"ended with {process.returncode} at start" if process.poll() is not None else f"was not ready after {patience} s"
-    raise NotReady(f"{name} {ended}:\n{log.read_text(errors='replace')[-2000:]}")
+    raise NotReady(f"{server.name} {ended}:\n{server.log.read_text(errors='replace')[-2000:]}")
 
 
 def peers_missing():

@@ -13,21 +13,18 @@ use serde_json::{Value, json};
 
 mod command;
 mod connection;
-mod dialect;
 mod envelope;
-mod histogram;
-mod message;
 mod opening;
 mod outbox;
 mod slice;
 mod stalled;
 mod target;
 
+use crate::stopwatch::Stopwatch;
 use command::Command;
 use connection::Connection;
 use envelope::Envelope;
 use opening::Arrivals;
-use slice::Stopwatch;
 use stalled::Stalled;
 use target::Target;
 
@@ -70,8 +67,13 @@ impl Load {
                 self.targets.push(Target::open(description)?);
                 Ok(json!({ "target": self.targets.len() - 1 }))
             }
-            Command::Open { target, count } => {
-                let seconds = self.target(target)?.open_members(count)?.as_secs_f64();
+            Command::Open {
+                target,
+                count,
+                rooms_each,
+            } => {
+                let elapsed = self.target(target)?.open_members(count, rooms_each)?;
+                let seconds = elapsed.as_secs_f64();
                 Ok(json!({ "seconds": seconds }))
             }
             Command::Learn { target } => {

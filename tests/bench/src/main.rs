@@ -1,7 +1,8 @@
-//! The programs of `make bench`: two servers that cost what the kernel costs, and the client that loads them.
+//! The programs of `make bench`: two servers that cost what the kernel costs, and the clients that load servers.
 //!
 //! bench.py -> floor | bare-101 | chat-node | peers   (core 0)
 //!          -> load                                   (core 1)
+//!          -> cluster                                (any core, beside nodes and NATS servers)
 //!
 //! bench.py decides what is measured and does the arithmetic; nothing here knows about targets or ratios.
 
@@ -10,12 +11,17 @@ use std::net::SocketAddr;
 use clap::{Parser, Subcommand};
 
 mod bare_101;
+mod cluster;
 mod control;
+mod dialect;
 mod door;
 mod floor;
 mod frame;
 mod handshake;
+mod histogram;
 mod load;
+mod message;
+mod stopwatch;
 mod sys;
 
 #[derive(Parser)]
@@ -46,6 +52,8 @@ enum Program {
     },
     /// Holds the connections and makes the load; reads one JSON command per line, answers with one line each.
     Load,
+    /// Sends messages over nodes and NATS, and over NATS alone; commands and answers as with `load`.
+    Cluster,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -57,5 +65,6 @@ fn main() -> anyhow::Result<()> {
         } => floor::run(listen, control, !no_coalesce),
         Program::Bare101 { listen } => bare_101::run(listen),
         Program::Load => load::run(),
+        Program::Cluster => cluster::run(),
     }
 }

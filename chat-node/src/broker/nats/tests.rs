@@ -2,6 +2,7 @@
 
 mod holes;
 mod liar;
+mod moving_log;
 mod server;
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::dialect::Dialect;
 use super::opening::{Door, Place, Until};
+use crate::dialect::Dialect;
 
 /// The message size of every case that does not name another.
 pub(crate) const MESSAGE_BYTES: usize = 128;
@@ -15,10 +15,11 @@ pub(crate) const MESSAGE_BYTES: usize = 128;
 pub(crate) enum Command {
     /// A server to load, with its rooms and how messages get into them.
     Target(Description),
-    /// Opens more members, spread over the rooms in turn.
+    /// Opens more members, spread over the rooms in turn. Each joins so many.
     Open {
         target: usize,
         count: usize,
+        rooms_each: u32,
     },
     /// Takes from this target the form in which a delivered message stands, for the targets that have none.
     Learn {

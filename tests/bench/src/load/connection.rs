@@ -5,8 +5,8 @@ use std::net::TcpStream;
 
 use anyhow::{Context, Result, bail};
 
-use super::message::Message;
 use crate::frame;
+use crate::message::Message;
 
 pub(crate) struct Connection {
     stream: TcpStream,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::message::{self, Message};
+use crate::message::{self, Message};
 
 const OFFSET: &[u8] = b"\"offset\":";
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
 
 use super::connection::Connection;
-use super::dialect::{Dialect, Said};
+use crate::dialect::{Dialect, Said};
 use crate::handshake;
 use crate::sys::{Epoll, Ready, Trigger};
 

@@ -1,32 +1,19 @@
 //! One slice of load on one target: inject at the given pace, read, wait for the last message, report.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::command::{Pace, SlicePlan};
 use super::envelope::Envelope;
-use super::histogram::{Histogram, Quantiles};
-use super::message;
 use super::target::Target;
+use crate::histogram::{Histogram, Quantiles};
+use crate::message;
+use crate::stopwatch::Stopwatch;
 
 /// A server that delivers nothing for so long will not deliver the rest.
 const PATIENCE_NS: u64 = 3_000_000_000;
-
-/// Time since the client started: due times in messages count from there.
-#[derive(Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
-
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn elapsed_ns(&self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
-    }
-}
 
 #[derive(Serialize)]
 pub(crate) struct Report {

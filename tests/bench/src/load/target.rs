@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::command::{Description, MESSAGE_BYTES, Publishers};
 use super::connection::Connection;
-use super::dialect::{self, Dialect, SOCKET_IO_WRAPPING, Said};
 use super::envelope::Envelope;
-use super::histogram::Histogram;
-use super::message::{self, Message};
 use super::opening::{self, Door, Place, Until};
 use super::outbox::Outbox;
-use super::slice::Stopwatch;
 use crate::control;
+use crate::dialect::{self, Dialect, SOCKET_IO_WRAPPING, Said};
+use crate::histogram::Histogram;
+use crate::message::{self, Message};
+use crate::stopwatch::Stopwatch;
 use crate::sys::{Epoll, Ready, Trigger};
 
 const IN_FLIGHT: usize = 64;
@@ -140,13 +140,14 @@ impl Target {
         self.rooms.len() as u32
     }
 
-    /// Opens `count` members more, spread over the rooms in turn.
-    pub(crate) fn open_members(&mut self, count: usize) -> Result<Duration> {
+    /// Opens `count` members more, spread over the rooms in turn; each joins `rooms_each` rooms, which must divide
+    /// their number.
+    pub(crate) fn open_members(&mut self, count: usize, rooms_each: u32) -> Result<Duration> {
         let apart = usize::from(self.publishers == Publishers::Apart);
         let first = self.connections.len() - apart;
-        let rooms = self.rooms.len();
+        let rooms = self.rooms();
         let places = (first..first + count)
-            .map(|index| self.place((index % rooms) as u32, 1))
+            .map(|index| self.place((index as u32 * rooms_each) % rooms, rooms_each))
             .collect();
         self.add(places)
     }

@@ -22,6 +22,13 @@ impl Message {
         out.resize(end, b'x');
     }
 
+    /// Writes the message over the start of another one, which keeps its length.
+    pub(crate) fn overwrite(&self, text: &mut [u8]) {
+        let mut start = Vec::with_capacity(MIN_BYTES);
+        self.write(&mut start, MIN_BYTES);
+        text[..MIN_BYTES].copy_from_slice(&start);
+    }
+
     /// Reads a message that starts with its mark.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let hex = text.get(MARK.len()..MIN_BYTES)?;

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::message::Message;
 use crate::frame;
+use crate::message::Message;
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -99,7 +99,7 @@ pub(crate) fn write_publish(
 }
 
 /// Four digits always, so that every room's frames have one length.
-fn channel(room: u32) -> String {
+pub(crate) fn channel(room: u32) -> String {
     format!("r{room:04}")
 }
 
