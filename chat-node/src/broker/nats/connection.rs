@@ -12,7 +12,7 @@ use async_nats::client::PublishErrorKind;
 use async_nats::{Client, Event, HeaderMap, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::account::{Account, Obstacle};
 
@@ -60,6 +60,7 @@ pub struct Connection {
     questions: AtomicU64,
     waiting: Arc<Waiting>,
     life: Arc<watch::Sender<Life>>,
+    suspected: Notify,
 }
 
 /// Who waits for which answer.
@@ -122,6 +123,7 @@ impl Connection {
             questions: AtomicU64::new(0),
             waiting,
             life,
+            suspected: Notify::new(),
         }))
     }
 
@@ -141,6 +143,18 @@ impl Connection {
         over.map_or(Life::Ended, |life| *life)
     }
 
+    /// It looks open, but answers nothing.
+    pub fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Waits until somebody suspects the connection.
+    pub async fn suspected(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// The library refuses what it is given once the connection has ended, and may tell of the end later: whoever was
+    /// refused must not try again with this connection.
     fn end(&self) {
         self.life.send_replace(Life::Ended);
     }
@@ -164,13 +178,14 @@ impl Connection {
         let question = self.questions.fetch_add(1, Relaxed);
         let (sender, receiver) = mpsc::unbounded_channel();
         self.waiting.lock().insert(question, sender);
-        let answers = Answers {
+        let mut answers = Answers {
             question,
+            is_too_large: false,
             receiver,
             waiting: self.waiting.clone(),
         };
         let reply = format!("{}{question}", self.inbox);
-        // An error means that the connection has ended: so do the answers, at once.
+        // If the connection has ended, so do the answers, at once.
         let sent = match headers {
             Some(headers) => {
                 let client = &self.client;
@@ -184,12 +199,12 @@ impl Connection {
                     .await
             }
         };
-        if let Err(error) = &sent
-            && error.kind() == PublishErrorKind::Send
-        {
-            self.end();
+        match sent.map_err(|error| error.kind()) {
+            Ok(()) | Err(PublishErrorKind::InvalidSubject) => {}
+            Err(PublishErrorKind::MaxPayloadExceeded) => answers.is_too_large = true,
+            Err(PublishErrorKind::Send) => self.end(),
         }
-        if sent.is_err() || self.has_ended() {
+        if answers.is_too_large || self.has_ended() {
             self.waiting.lock().remove(&question);
         }
         answers
@@ -198,7 +213,10 @@ impl Connection {
     /// Sends without asking for an answer, unless the connection has ended.
     pub async fn tell(&self, subject: String, payload: Bytes) {
         if !self.has_ended() {
-            let _ = self.client.publish(subject, payload).await;
+            let told = self.client.publish(subject, payload).await;
+            if told.is_err_and(|error| error.kind() == PublishErrorKind::Send) {
+                self.end();
+            }
         }
     }
 
@@ -231,6 +249,8 @@ impl Drop for Connection {
 /// The answers to one question, in the order in which they come.
 pub struct Answers {
     question: u64,
+    /// The server takes no message of this size: it was not sent.
+    pub is_too_large: bool,
     receiver: mpsc::UnboundedReceiver<async_nats::Message>,
     waiting: Arc<Waiting>,
 }

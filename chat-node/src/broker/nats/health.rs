@@ -119,11 +119,16 @@ impl Health {
         {
             return Ok(());
         }
+        Err(match self.troubles().as_str() {
+            "" => "joining NATS".to_owned(),
+            troubles => format!("waiting for NATS: {troubles}"),
+        })
+    }
+
+    /// What is wrong now, for a person to read.
+    pub fn troubles(&self) -> String {
         let troubles = self.troubles.lock().expect("no panic holds this lock");
         let texts: Vec<&str> = troubles.values().map(String::as_str).collect();
-        Err(match texts.as_slice() {
-            [] => "joining NATS".to_owned(),
-            texts => format!("waiting for NATS: {}", texts.join("; ")),
-        })
+        texts.join("; ")
     }
 }

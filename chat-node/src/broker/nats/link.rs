@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::account::Account;
@@ -42,7 +41,6 @@ pub struct Link {
     /// A connection so young is not replaced on suspicion.
     young: Duration,
     current: watch::Sender<Option<Arc<Connection>>>,
-    suspected: Notify,
 }
 
 impl Link {
@@ -51,7 +49,6 @@ impl Link {
             purpose,
             young,
             current: watch::Sender::new(None),
-            suspected: Notify::new(),
         })
     }
 
@@ -90,12 +87,9 @@ impl Link {
     }
 
     /// `connection` looks open but answers nothing: its server may be cut off. Try another one.
-    pub fn suspect(&self, connection: &Arc<Connection>) {
-        let is_current = self
-            .current()
-            .is_some_and(|current| Arc::ptr_eq(&current, connection));
-        if is_current && connection.age() > self.young {
-            self.suspected.notify_one();
+    pub fn suspect(&self, connection: &Connection) {
+        if connection.age() > self.young {
+            connection.suspect();
         }
     }
 
@@ -112,6 +106,8 @@ impl Link {
         let mut server = fastrand::usize(..servers.len());
         let mut pause = Duration::ZERO;
         loop {
+            // A new connection may have new rights; if not, it is told again.
+            health.clear(Trouble::Permission);
             let opened =
                 Connection::open(&account, &name, &servers[server], incidents.clone()).await;
             server = (server + 1) % servers.len();
@@ -132,8 +128,6 @@ impl Link {
             };
             health.connected(self.purpose, connection.server());
             self.current.send_replace(Some(connection.clone()));
-            // Meant the one before.
-            let _ = self.suspected.notified().now_or_never();
             tokio::select! {
                 life = connection.over() => match life {
                     Life::Leaving => sleep(LEAVE_WITHIN.mul_f64(fastrand::f64())).await,
@@ -143,8 +137,9 @@ impl Link {
                         health.raise(Trouble::Connection(self.purpose), text);
                     }
                 },
-                // The old connection stays in use until the new one is open.
-                () = self.suspected.notified() => {}
+                // The old connection stays in use until the new one is open. What others say of it then, as each of
+                // them finds out by itself, must not be held against the new one.
+                () = connection.suspected() => {}
             }
             if connection.age() > self.young {
                 pause = Duration::ZERO;

@@ -26,8 +26,8 @@ pub async fn page(
 ) -> Result<HistoryPage, Error> {
     shard.readable(patience).await?;
     let since = query.since.as_ref();
-    let is_foreign =
-        |since: &Position| !since.epoch.is_empty() && since.epoch != shard.lock().epoch;
+    let epoch = shard.lock().epoch.clone();
+    let is_foreign = |since: &Position| !since.epoch.is_empty() && since.epoch != epoch;
     if since.is_some_and(is_foreign) {
         return Err(Error::ForeignEpoch);
     }
@@ -54,6 +54,10 @@ pub async fn page(
         }
     }
     let position = room.shard.lock().position();
+    if position.epoch != epoch {
+        // What was read may be of either incarnation.
+        return Err(Error::Unreachable);
+    }
     Ok(HistoryPage {
         position,
         publications: page.publications,

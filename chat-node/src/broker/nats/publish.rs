@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::api::{self, ApiError, PubAck, code};
 use super::event;
@@ -57,18 +57,15 @@ impl Publisher {
         shard.ready(self.timeout).await?;
         let id = message_id(&room, &message);
         let payload = event::encode(&room, &message, now_ms());
-        let attempts = self.attempts(&shard, &room, &id, payload);
-        let ack = match timeout_at(deadline, attempts).await {
-            Ok(ack) => ack?,
-            Err(_) => {
-                let text = format!(
-                    "stream {} acknowledged nothing within {:?}; publishes answer a temporary error",
-                    stream_name(shard.index),
-                    self.timeout
-                );
-                self.health.raise(Trouble::Publish(shard.index), text);
-                return Err(Error::Unreachable);
-            }
+        let attempts = self.attempts(&shard, &room, &id, payload, deadline);
+        let Some(ack) = attempts.await? else {
+            let text = format!(
+                "stream {} acknowledged nothing within {:?}; publishes answer a temporary error",
+                stream_name(shard.index),
+                self.timeout
+            );
+            self.health.raise(Trouble::Publish(shard.index), text);
+            return Err(Error::Unreachable);
         };
         self.health.clear(Trouble::Publish(shard.index));
         if ack.duplicate {
@@ -85,18 +82,21 @@ impl Publisher {
         })
     }
 
+    /// Tries until there is an acknowledgement; `None` if there was none before `deadline`.
     async fn attempts(
         &self,
         shard: &Shard,
         room: &RoomName,
         id: &str,
         payload: Bytes,
-    ) -> Result<PubAck, Error> {
+        deadline: Instant,
+    ) -> Result<Option<PubAck>, Error> {
         let mut pause = SHORTEST_PAUSE;
         let begun = Instant::now();
-        loop {
-            match self.attempt(shard, room, id, payload.clone()).await {
-                Ok(ack) => return Ok(ack),
+        while Instant::now() < deadline {
+            let attempt = self.attempt(shard, room, id, payload.clone(), deadline);
+            match attempt.await {
+                Ok(ack) => return Ok(Some(ack)),
                 Err(Failed::Refused(error)) => {
                     tracing::warn!(
                         "NATS: stream {} refused a message: {error}",
@@ -115,9 +115,11 @@ impl Publisher {
                     }
                 }
             }
-            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            let next = Instant::now() + pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+            sleep_until(next.min(deadline)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        Ok(None)
     }
 
     async fn attempt(
@@ -126,20 +128,36 @@ impl Publisher {
         room: &RoomName,
         id: &str,
         payload: Bytes,
+        deadline: Instant,
     ) -> Result<PubAck, Failed> {
-        let connection = self.link.connected().await;
+        let connected = timeout_at(deadline, self.link.connected()).await;
+        let Ok(connection) = connected else {
+            return Err(Failed::Retry("no connection".to_owned()));
+        };
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id);
         headers.insert("Nats-Expected-Stream", stream_name(shard.index).as_str());
         let subject = subject::messages(shard.index, room);
-        let until = Instant::now() + self.attempt;
+        let begun = Instant::now();
+        let until = (begun + self.attempt).min(deadline);
         let asked = timeout_at(until, connection.ask(subject, Some(headers), payload)).await;
         let answer = match asked {
+            Ok(answers) if answers.is_too_large => {
+                let description = "the message exceeds the server's max_payload".to_owned();
+                return Err(Failed::Refused(ApiError {
+                    code: 400,
+                    err_code: code::MESSAGE_TOO_LARGE,
+                    description,
+                }));
+            }
             Ok(mut answers) => answers.next(until - Instant::now()).await,
             Err(_) => None,
         };
         let Some(answer) = answer else {
-            self.link.suspect(&connection);
+            // An attempt that began late proves nothing, but those of clients that are told soon never have all the time.
+            if begun.elapsed() >= self.attempt.min(self.timeout / 2) {
+                self.link.suspect(&connection);
+            }
             return Err(Failed::Retry("no acknowledgement".to_owned()));
         };
         if let Some(status) = answer.status {

@@ -15,7 +15,7 @@ use super::event::Event;
 use crate::broker::Publication;
 use crate::ids::RoomName;
 
-/// What stands at one sequence: nothing where an event was erased or reaches nobody.
+/// What stands at one sequence: no event if it reaches nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub time: SystemTime,
@@ -38,7 +38,7 @@ pub enum Offered {
     Held,
     /// The log has been there.
     Known,
-    /// The log holds something older at this sequence: the stream uses its sequences again.
+    /// Something else stood at this sequence: the stream uses its sequences again.
     Reused,
 }
 
@@ -58,11 +58,14 @@ pub struct ShardLog {
     target: u64,
     /// Up to here entries have been taken for delivery.
     delivered: u64,
+    /// When the newest entry was stored that the log has had.
+    newest_time: Option<SystemTime>,
 }
 
 #[derive(Debug)]
 struct Slot {
-    entry: Entry,
+    /// `None` if it was erased before it came.
+    entry: Option<Entry>,
     /// The sequence of the room's event before this one; 0 if the log does not hold it.
     previous: u64,
 }
@@ -86,6 +89,7 @@ impl ShardLog {
             held_bytes: 0,
             target: end,
             delivered: end,
+            newest_time: None,
         }
     }
 
@@ -121,10 +125,11 @@ impl ShardLog {
     pub fn offer(&mut self, sequence: u64, entry: Entry) -> Offered {
         self.raise_target(sequence);
         if sequence <= self.pos() {
-            let known = self.slot(sequence);
-            // An erased message's live copy may come late: the slot it left has no time of its own.
-            let reused = known
-                .is_some_and(|slot| slot.entry.event.is_some() && slot.entry.time < entry.time);
+            let reused = match self.slot(sequence) {
+                // A late copy of something that was erased meanwhile proves nothing.
+                Some(slot) => (slot.entry.as_ref()).is_some_and(|known| known.time != entry.time),
+                None => self.newest_time.is_some_and(|newest| newest < entry.time),
+            };
             return if reused {
                 Offered::Reused
             } else {
@@ -134,14 +139,14 @@ impl ShardLog {
         if sequence > self.pos() + 1 {
             // What is dropped here is read from the stream later.
             if self.held.len() < self.caps.entries && self.held_bytes < self.caps.bytes {
-                self.held_bytes += size(&entry);
+                self.held_bytes += size(Some(&entry));
                 if let Some(before) = self.held.insert(sequence, entry) {
-                    self.held_bytes -= size(&before);
+                    self.held_bytes -= size(Some(&before));
                 }
             }
             return Offered::Held;
         }
-        self.append(entry);
+        self.append(Some(entry));
         self.append_held();
         Offered::Appended
     }
@@ -157,12 +162,8 @@ impl ShardLog {
             self.low = until - 1;
             self.delivered = self.delivered.max(self.low);
         } else {
-            let time = self
-                .slots
-                .back()
-                .map_or(SystemTime::UNIX_EPOCH, |slot| slot.entry.time);
             for _ in 0..missing {
-                self.append(Entry { time, event: None });
+                self.append(None);
             }
         }
         self.append_held();
@@ -175,17 +176,18 @@ impl ShardLog {
                 break;
             }
             let (sequence, entry) = first.remove_entry();
-            self.held_bytes -= size(&entry);
+            self.held_bytes -= size(Some(&entry));
             if sequence == next {
-                self.append(entry);
+                self.append(Some(entry));
             }
         }
     }
 
-    fn append(&mut self, entry: Entry) {
+    fn append(&mut self, entry: Option<Entry>) {
         let sequence = self.pos() + 1;
         let mut previous = 0;
-        if let Some(event) = &entry.event {
+        self.newest_time = self.newest_time.max(entry.as_ref().map(|entry| entry.time));
+        if let Some(event) = event(entry.as_ref()) {
             previous = match self.newest.get_mut(&event.room) {
                 Some(newest) => std::mem::replace(newest, sequence),
                 None => {
@@ -194,7 +196,7 @@ impl ShardLog {
                 }
             };
         }
-        self.bytes += size(&entry);
+        self.bytes += size(entry.as_ref());
         self.slots.push_back(Slot { entry, previous });
     }
 
@@ -202,11 +204,9 @@ impl ShardLog {
     pub fn next_delivery(&mut self) -> Option<Event> {
         while self.delivered < self.pos() {
             self.delivered += 1;
-            if let Some(event) = self
-                .slot(self.delivered)
-                .and_then(|slot| slot.entry.event.clone())
-            {
-                return Some(event);
+            let delivered = self.slot(self.delivered);
+            if let Some(event) = delivered.and_then(|slot| event(slot.entry.as_ref())) {
+                return Some(event.clone());
             }
         }
         None
@@ -225,8 +225,8 @@ impl ShardLog {
             && let Some(slot) = self.slots.pop_front()
         {
             self.low += 1;
-            self.bytes -= size(&slot.entry);
-            if let Some(event) = slot.entry.event
+            self.bytes -= size(slot.entry.as_ref());
+            if let Some(event) = event(slot.entry.as_ref())
                 && self.newest.get(&event.room) == Some(&self.low)
             {
                 self.newest.remove(&event.room);
@@ -255,7 +255,7 @@ impl ShardLog {
             }
             let slot = self.slot(sequence)?;
             sequence = slot.previous;
-            slot.entry.event.as_ref().map(|event| &event.publication)
+            event(slot.entry.as_ref()).map(|event| &event.publication)
         })
     }
 
@@ -267,9 +267,12 @@ impl ShardLog {
     }
 }
 
-fn size(entry: &Entry) -> usize {
-    let data = entry.event.as_ref();
-    SLOT_BYTES + data.map_or(0, |event| event.publication.data.len())
+fn event(entry: Option<&Entry>) -> Option<&Event> {
+    entry?.event.as_ref()
+}
+
+fn size(entry: Option<&Entry>) -> usize {
+    SLOT_BYTES + event(entry).map_or(0, |event| event.publication.data.len())
 }
 
 #[cfg(test)]
@@ -387,8 +390,38 @@ mod tests {
         log.offer(1, entry(1, "a"));
         assert_eq!(log.offer(1, entry(1, "a")), Offered::Known);
         let mut other = entry(1, "b");
-        other.time = at(9);
-        assert_eq!(log.offer(1, other), Offered::Reused);
+        for time in [9, 0] {
+            other.time = at(time);
+            assert_eq!(log.offer(1, other.clone()), Offered::Reused);
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_is_used_again_shows_after_the_log_has_forgotten_it() {
+        let caps = Caps {
+            entries: 2,
+            bytes: 1 << 20,
+        };
+        let mut log = ShardLog::new(0, 0, caps);
+        for sequence in 1..=9 {
+            log.offer(sequence, entry(sequence, "a"));
+            delivered(&mut log);
+            log.evict(false);
+        }
+        assert_eq!(log.offer(3, entry(3, "a")), Offered::Known);
+        let mut other = entry(3, "b");
+        other.time = at(10);
+        assert_eq!(log.offer(3, other), Offered::Reused);
+    }
+
+    #[test]
+    fn a_late_copy_of_what_was_erased_is_no_reuse() {
+        let mut log = ShardLog::new(0, 0, CAPS);
+        log.offer(1, entry(1, "a"));
+        log.skip_to(4);
+        for late in [2, 3] {
+            assert_eq!(log.offer(late, entry(late, "a")), Offered::Known);
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ const SHARDS: u16 = 4;
 /// A broker and the server that it lives on.
 struct OnItsOwnServer {
     nats: Arc<Nats>,
-    _server: Server,
+    _server: Box<dyn Send + Sync>,
 }
 
 fn settings(server: &Server) -> Settings {
@@ -79,7 +79,7 @@ async fn with(
     server::until("the broker to be ready", async || nats.readiness().is_ok()).await;
     Arc::new(OnItsOwnServer {
         nats,
-        _server: server,
+        _server: Box::new(server),
     })
 }
 

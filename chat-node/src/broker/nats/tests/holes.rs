@@ -2,7 +2,13 @@
 //!
 //! Each test has a liar for a server, tells it when to lie, and looks at what members would get.
 
+mod always;
+mod epoch;
 mod feed;
+mod publish;
+mod reads;
+mod resume;
+mod servers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +54,7 @@ impl Default for Setup {
                 ask_leader: Duration::from_millis(200),
                 backwards: Duration::from_millis(300),
                 attempt: Duration::from_millis(300),
-                young: Duration::from_millis(50),
+                young: Duration::ZERO,
                 ..Times::default()
             },
         }

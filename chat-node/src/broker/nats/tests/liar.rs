@@ -157,14 +157,11 @@ async fn serve(
     let read = async {
         let mut reading = BufReader::new(reading);
         let mut may_read = cluster.lock().unwrap().may_read(client);
-        loop {
+        while let Ok(Some(op)) = wire::read(&mut reading).await {
             if may_read.wait_for(|may| *may).await.is_err() {
                 return;
             }
-            match wire::read(&mut reading).await {
-                Ok(Some(op)) => cluster.lock().unwrap().take(client, op),
-                Ok(None) | Err(_) => return,
-            }
+            cluster.lock().unwrap().take(client, op);
         }
     };
     let write = async {

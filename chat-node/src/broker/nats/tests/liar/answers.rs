@@ -18,6 +18,8 @@ const TYPE: &str = "io.nats.jetstream.api.v1";
 pub struct Replica {
     /// Where it ends, if it lags.
     pub end: Option<u64>,
+    /// Or how many sequences it is behind.
+    pub behind: u64,
     /// What it never got, though it got what follows.
     pub lacks: BTreeSet<u64>,
     /// It is not kept in files.
@@ -25,8 +27,14 @@ pub struct Replica {
 }
 
 impl Replica {
-    fn has(&self, sequence: u64) -> bool {
-        self.end.is_none_or(|end| sequence <= end) && !self.lacks.contains(&sequence)
+    /// Where the replica of `stream` ends.
+    fn end(&self, stream: &Stream) -> u64 {
+        let end = self.end.unwrap_or(stream.last).min(stream.last);
+        end.saturating_sub(self.behind)
+    }
+
+    fn has(&self, stream: &Stream, sequence: u64) -> bool {
+        sequence <= self.end(stream) && !self.lacks.contains(&sequence)
     }
 }
 
@@ -53,7 +61,7 @@ pub fn direct_get(stream: &Stream, question: &[u8], replica: &Replica) -> Vec<Re
     let mut found = stream
         .messages
         .range(from..)
-        .filter(|(s, _)| replica.has(**s));
+        .filter(|(s, _)| replica.has(stream, **s));
     let batch = &question["batch"];
     if !(batch.is_null() || batch.is_u64()) {
         return vec![Reply::status("408 Malformed Request")];
@@ -92,12 +100,12 @@ pub fn direct_get(stream: &Stream, question: &[u8], replica: &Replica) -> Vec<Re
 /// - `Nats-UpTo-Sequence` repeats `up_to_seq`, and proves nothing; only without it does it say where the replica ends;
 /// - a replica in files that has not come to `up_to_seq` answers 404, as if there were nothing; one in memory does not.
 fn newest(stream: &Stream, filters: &[&str], asked: Option<u64>, replica: &Replica) -> Vec<Reply> {
-    let end = replica.end.unwrap_or(stream.last).min(stream.last);
+    let end = replica.end(stream);
     let up_to = asked.filter(|up_to| *up_to > 0).unwrap_or(end);
     let mut newest = BTreeMap::new();
     if up_to <= end || replica.in_memory {
         let messages = stream.messages.range(..=up_to);
-        for (sequence, kept) in messages.filter(|(s, _)| replica.has(**s)) {
+        for (sequence, kept) in messages.filter(|(s, _)| replica.has(stream, **s)) {
             if filters.iter().any(|filter| matches(filter, &kept.subject)) {
                 newest.insert(&kept.subject, *sequence);
             }

@@ -17,6 +17,7 @@ pub struct Cluster {
     pub servers: [Server; SERVERS],
     /// What their INFO says.
     pub version: &'static str,
+    pub max_payload: usize,
     pub lies: Lies,
     /// The ids of all publishes into streams that have arrived, whatever became of them.
     pub attempts: Vec<String>,
@@ -99,6 +100,7 @@ impl Cluster {
             streams: streams.collect(),
             servers: [Server::Up, Server::Up],
             version: "2.15.1",
+            max_payload: 1 << 20,
             lies: Lies::default(),
             attempts: Vec::new(),
             clients: BTreeMap::new(),
@@ -125,7 +127,7 @@ impl Cluster {
         let name = format!("liar-{server}");
         let info = json!({
             "server_id": name, "server_name": name, "version": self.version, "proto": 1, "go": "go1.26.8",
-            "host": "127.0.0.1", "port": port, "headers": true, "max_payload": 1 << 20, "jetstream": true,
+            "host": "127.0.0.1", "port": port, "headers": true, "max_payload": self.max_payload, "jetstream": true,
             "client_id": client, "client_ip": "127.0.0.1",
         });
         let _ = out.send(format!("INFO {info}\r\n").into());
