@@ -197,6 +197,9 @@ impl Follower {
 
     /// Hands on what the log has newly got.
     fn deliver(&self) {
+        if self.is_distrusted() {
+            return;
+        }
         loop {
             let Some(event) = self.shard.lock().log.next_delivery() else {
                 break;
