@@ -121,10 +121,6 @@ impl Recorder {
     }
 
     /// Waits until there were `count` interruptions; returns the rooms of each.
-    #[expect(
-        dead_code,
-        reason = "shared with tests of holes that are still to come"
-    )]
     pub(in super::super) async fn wait_for_interruptions(
         &self,
         count: usize,

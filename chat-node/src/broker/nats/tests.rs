@@ -1,11 +1,6 @@
 //! The broker over a real nats-server: what every broker promises, and what only this one does.
 
-#[expect(
-    dead_code,
-    reason = "shared with tests of holes that are still to come"
-)]
 mod holes;
-#[expect(dead_code, reason = "it can lie in more ways than are tested yet")]
 mod liar;
 mod moving_log;
 mod server;

@@ -23,9 +23,9 @@ use super::super::{Caps, Nats, Settings};
 use super::liar::Liar;
 use super::server::until;
 use crate::broker::contract::node::{self, Node, message, offsets, room_named};
-use crate::broker::{Broker, Feed, Joined, Position, Publication};
+use crate::broker::{Author, Broker, Error, Feed, Joined, Message, Position, Publication};
 use crate::config::{ServerUrl, Servers};
-use crate::ids::RoomName;
+use crate::ids::{RoomName, SessionId, UserId};
 use crate::metrics::Metrics;
 
 /// Longer than any test: what would otherwise hide the rule that is tested.

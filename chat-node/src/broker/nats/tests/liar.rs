@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 pub use self::answers::Replica;
 use self::cluster::Cluster;
-pub use self::cluster::{Copy, Outcome};
+pub use self::cluster::{Copy, Outcome, Server};
 pub use self::stream::Stream;
 pub use self::wire::{Headers, Reply};
 use super::super::event;
