@@ -145,15 +145,19 @@ impl Follower {
         if self.is_distrusted() || self.shard.lock().epoch.is_empty() {
             return;
         }
-        let mut reused = self.offer_live(first);
-        for _ in 1..TAKEN_AT_ONCE {
-            let Some(Some(message)) = live.next().now_or_never() else {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(message) = next {
+            if self.offer_live(message) {
+                // What follows is of the same kind, and is told from what was expected by nothing.
+                self.distrust("it has used sequences again");
                 break;
+            }
+            taken += 1;
+            next = match taken < TAKEN_AT_ONCE {
+                true => live.next().now_or_never().flatten(),
+                false => None,
             };
-            reused |= self.offer_live(message);
-        }
-        if reused {
-            self.distrust("it has used sequences again");
         }
         self.deliver();
     }

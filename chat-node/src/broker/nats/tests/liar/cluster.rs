@@ -82,14 +82,14 @@ pub enum Outcome {
 }
 
 type Lie<F> = Option<Box<F>>;
-type ChangeAnswers = dyn FnMut(&mut Vec<Reply>) + Send;
+type Change<T> = dyn FnMut(&mut T) + Send;
 
 #[derive(Default)]
 pub struct Lies {
     pub copies: Lie<dyn FnMut(u64) -> Copy + Send>,
     pub replicas: Lie<dyn FnMut() -> Replica + Send>,
-    pub answers: Lie<ChangeAnswers>,
-    pub infos: Lie<dyn FnMut(&mut Value) + Send>,
+    pub answers: Lie<Change<Vec<Reply>>>,
+    pub infos: Lie<Change<Value>>,
     pub publishes: VecDeque<Outcome>,
 }
 
