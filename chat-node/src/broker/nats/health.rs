@@ -87,8 +87,6 @@ impl Health {
     pub fn connected(&self, purpose: Purpose, server: &str) {
         tracing::debug!(purpose = purpose.name(), server, "NATS: connected");
         self.clear(Trouble::Connection(purpose));
-        // If it is still refused, it is refused again.
-        self.clear(Trouble::Permission);
         self.metrics.connected(purpose.name(), true);
     }
 

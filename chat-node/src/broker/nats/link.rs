@@ -107,7 +107,9 @@ impl Link {
         let mut pause = Duration::ZERO;
         loop {
             // A new connection may have new rights; if not, it is told again.
-            health.clear(Trouble::Permission);
+            if self.purpose == Purpose::Feed {
+                health.clear(Trouble::Permission);
+            }
             let opened =
                 Connection::open(&account, &name, &servers[server], incidents.clone()).await;
             server = (server + 1) % servers.len();
