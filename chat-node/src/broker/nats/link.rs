@@ -105,9 +105,10 @@ impl Link {
         let servers = account.urls();
         let mut server = fastrand::usize(..servers.len());
         let mut pause = Duration::ZERO;
+        let mut was_open = false;
         loop {
             // A new connection may have new rights; if not, it is told again.
-            if self.purpose == Purpose::Feed {
+            if std::mem::take(&mut was_open) {
                 health.clear(Trouble::Permission);
             }
             let opened =
@@ -129,6 +130,7 @@ impl Link {
                 }
             };
             health.connected(self.purpose, connection.server());
+            was_open = true;
             self.current.send_replace(Some(connection.clone()));
             tokio::select! {
                 life = connection.over() => match life {
