@@ -20,6 +20,8 @@ mod socket;
 
 mod session;
 
+mod auth;
+
 mod room;
 
 pub mod broker;
