@@ -1,6 +1,6 @@
 //! What the server sends unasked.
 
-use crate::broker::Publication;
+use crate::broker::{Author, Publication};
 use crate::ids::RoomName;
 
 use super::{CloseReason, write_number, write_string};
@@ -47,18 +47,33 @@ impl Push<'_> {
     }
 }
 
-/// Appends a publication: `{"data":…,"offset":5,"info":{"user":"","client":"…"}}`.
+/// Appends a publication: `{"data":…,"offset":5,"info":{…}}`.
 pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
     out.extend_from_slice(br#"{"data":"#);
     out.extend_from_slice(&publication.data);
     out.extend_from_slice(br#","offset":"#);
     write_number(out, publication.offset);
     if let Some(author) = &publication.author {
-        out.extend_from_slice(br#","info":{"user":"#);
-        write_string(out, author.user.as_str());
-        out.extend_from_slice(br#","client":""#);
-        out.extend_from_slice(author.client.to_string().as_bytes());
-        out.extend_from_slice(br#""}"#);
+        out.extend_from_slice(br#","info":"#);
+        write_client_info(out, author);
+    }
+    out.push(b'}');
+}
+
+/// Appends who a session is: `{"user":"ann","client":"…","conn_info":…,"chan_info":…}`.
+pub(super) fn write_client_info(out: &mut Vec<u8>, author: &Author) {
+    out.extend_from_slice(br#"{"user":"#);
+    write_string(out, author.user.as_str());
+    out.extend_from_slice(br#","client":""#);
+    out.extend_from_slice(author.client.to_string().as_bytes());
+    out.push(b'"');
+    if let Some(info) = &author.conn_info {
+        out.extend_from_slice(br#","conn_info":"#);
+        out.extend_from_slice(info);
+    }
+    if let Some(info) = &author.chan_info {
+        out.extend_from_slice(br#","chan_info":"#);
+        out.extend_from_slice(info);
     }
     out.push(b'}');
 }
