@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 
 use crate::node::Shared;
+use crate::protocol::Wire;
 use crate::worker::{Accepted, Event, Inbox};
 
 use super::client_address::client_address;
@@ -131,8 +132,7 @@ fn check<B>(front: &Front, request: &axum::http::Request<B>) -> Result<HeaderVal
     if let Some(origin) = text(header::ORIGIN)
         && !front
             .shared
-            .config
-            .access
+            .live()
             .allowed_origins
             .allows(origin, text(header::HOST))
     {
@@ -177,6 +177,7 @@ async fn take_over(upgrade: OnUpgrade, front: Front, since: Instant) {
             .map_err(|_| "the server runs on plain TCP only")?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Accepted {
             stream: parts.io.into_inner().stream.into_std()?,
+            wire: Wire::WebSocketJson,
             early: parts.read_buf,
             at: front.shared.time_of(since),
         })
