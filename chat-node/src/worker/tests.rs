@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{Accepted, Event, Inbox, start};
+use crate::auth::Auth;
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Publication,
@@ -76,9 +77,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
+        let (config, metrics) = (Config::default(), Metrics::new(100).unwrap());
+        let auth = Auth::start(&config, &metrics.auth).unwrap();
         let shared = Shared::new(
-            Config::default(),
-            Metrics::new(100).unwrap(),
+            config,
+            metrics,
+            auth,
             broker.clone(),
             registry.clone(),
         );
