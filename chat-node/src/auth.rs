@@ -36,7 +36,9 @@ pub enum Error {
         file: PathBuf,
         problem: key_file::FileProblem,
     },
-    #[error("TLS needs the system's certificates of authorities, which cannot be had (SSL_CERT_FILE may name them): {0}")]
+    #[error(
+        "TLS needs the system's certificates of authorities, which cannot be had (SSL_CERT_FILE may name them): {0}"
+    )]
     Authorities(std::io::Error),
 }
 

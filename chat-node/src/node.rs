@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::auth::{self, Auth};
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
-use crate::auth::{self, Auth};
 use crate::config::{BrokerKind, Config, History, Listening, Live};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;

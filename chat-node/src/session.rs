@@ -223,7 +223,9 @@ impl Session {
             Request::Send | Request::Pong => Ok(Step::Silent),
             Request::Refresh(request) => self.refresh(&request, desk),
             Request::SubRefresh(request) => self.sub_refresh(&request, desk),
-            Request::Presence | Request::PresenceStats | Request::Rpc => Err(Refusal::new(ErrorCode::NotAvailable, "")),
+            Request::Presence | Request::PresenceStats | Request::Rpc => {
+                Err(Refusal::new(ErrorCode::NotAvailable, ""))
+            }
             Request::Unknown => Err(Refusal::new(ErrorCode::MethodNotFound, "")),
         };
         step.unwrap_or_else(refuse)

@@ -60,7 +60,9 @@ impl Signer {
 
     pub fn token(&self, claims: Value) -> String {
         let header = json!({"alg": "EdDSA", "kid": self.id});
-        joined(&header, &claims, |message| self.pair.sign(message).as_ref().to_vec())
+        joined(&header, &claims, |message| {
+            self.pair.sign(message).as_ref().to_vec()
+        })
     }
 
     /// A JWKS document with the public keys of `signers`.

@@ -54,7 +54,8 @@ async fn a_token_names_the_user_and_what_others_see_of_it() {
     assert_eq!(reply.get("expires"), None);
     let (mut bob, _) = connected(&node, json!({"sub": "bob"})).await;
     let pass = token(json!({"sub": "ann", "channel": "room", "info": [7]}));
-    ann.ask("subscribe", json!({"channel": "room", "token": pass})).await;
+    ann.ask("subscribe", json!({"channel": "room", "token": pass}))
+        .await;
     bob.subscribe("room").await;
     ann.publish("room", json!(1)).await;
     let info = json!({"user": "ann", "client": reply["client"], "conn_info": {"name": "Ann ü"}, "chan_info": [7]});
@@ -83,21 +84,33 @@ async fn a_token_that_is_not_believed_ends_the_session_for_good() {
     let other = token(claims(json!({"sub": "eve"})));
     let (forged, _) = other.rsplit_once('.').expect("three parts");
     for (what, token) in [
-        ("foreign", token_by("another secret of the tests", claims(json!({})))),
+        (
+            "foreign",
+            token_by("another secret of the tests", claims(json!({}))),
+        ),
         ("unsigned", unsigned(claims(json!({})))),
         ("tampered", format!("{forged}.{signature}")),
         ("cut", message.to_owned()),
         ("garbage", "garbage".to_owned()),
         ("of another issuer", token(claims(json!({"iss": "evil"})))),
-        ("for another audience", token(claims(json!({"aud": "mail"})))),
-        ("of no user there could be", token(claims(json!({"sub": "u".repeat(256)})))),
+        (
+            "for another audience",
+            token(claims(json!({"aud": "mail"}))),
+        ),
+        (
+            "of no user there could be",
+            token(claims(json!({"sub": "u".repeat(256)}))),
+        ),
         ("odd", token(claims(json!({"channels": 7})))),
     ] {
         let mut client = Client::open(&node).await;
         client.command("connect", json!({"token": token})).await;
         let close = client.closed().await;
         assert_eq!(close.code, 3500, "{what}: {close:?}");
-        assert!(close.reason.starts_with("invalid token: "), "{what}: {close:?}");
+        assert!(
+            close.reason.starts_with("invalid token: "),
+            "{what}: {close:?}"
+        );
     }
     ann.is_alive().await;
 }
@@ -124,8 +137,17 @@ async fn nobody_gets_in_without_a_token_where_users_have_them() {
     let mut client = Client::open(&node).await;
     let reply = client.request("connect", json!({})).await;
     assert_eq!(reply["error"]["code"], 101);
-    assert_eq!(reply["error"].get("temporary"), None, "it would not help to come again");
-    assert!(reply["error"]["message"].as_str().unwrap().contains("token"));
+    assert_eq!(
+        reply["error"].get("temporary"),
+        None,
+        "it would not help to come again"
+    );
+    assert!(
+        reply["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("token")
+    );
     let (node, _keys) = node_with(&["--allow-anonymous"]).await;
     Client::join(&node, "room").await;
 }
@@ -137,16 +159,30 @@ async fn a_session_goes_on_with_a_new_token_of_its_user() {
     assert_eq!(reply["expires"], true);
     assert!((1..=2).contains(&reply["ttl"].as_u64().unwrap()), "{reply}");
     let refresh = |claims: Value| json!({"token": token(claims)});
-    let reply = ann.ask("refresh", refresh(json!({"sub": "ann", "exp": now() + 60}))).await;
-    assert!(reply["expires"] == true && (58..=60).contains(&reply["ttl"].as_u64().unwrap()), "{reply}");
+    let reply = ann
+        .ask("refresh", refresh(json!({"sub": "ann", "exp": now() + 60})))
+        .await;
+    assert!(
+        reply["expires"] == true && (58..=60).contains(&reply["ttl"].as_u64().unwrap()),
+        "{reply}"
+    );
     // The time of the first token is over by now, and its grace.
     ann.hears_nothing_for(Duration::from_secs(4)).await;
     ann.is_alive().await;
-    let reply = ann.request("refresh", refresh(json!({"sub": "ann", "exp": now() - 60}))).await;
-    assert_eq!((&reply["error"]["code"], &reply["error"]["temporary"]), (&json!(109), &json!(true)));
+    let reply = ann
+        .request("refresh", refresh(json!({"sub": "ann", "exp": now() - 60})))
+        .await;
+    assert_eq!(
+        (&reply["error"]["code"], &reply["error"]["temporary"]),
+        (&json!(109), &json!(true))
+    );
     let reply = ann.ask("refresh", refresh(json!({"sub": "ann"}))).await;
     assert_eq!(reply.get("expires"), None, "a token without an end");
-    for foreign in [token(json!({"sub": "bob"})), token(json!({})), token_by("another secret of tests", json!({"sub": "ann"}))] {
+    for foreign in [
+        token(json!({"sub": "bob"})),
+        token(json!({})),
+        token_by("another secret of tests", json!({"sub": "ann"})),
+    ] {
         let (mut ann, _) = connected(&node, json!({"sub": "ann", "exp": now() + 60})).await;
         ann.command("refresh", json!({"token": foreign})).await;
         assert_eq!(ann.closed().await.code, 3500);
@@ -160,7 +196,10 @@ async fn a_session_that_is_not_refreshed_ends_after_its_grace() {
     let (mut ann, _) = connected(&node, json!({"sub": "ann", "exp": expires})).await;
     let (mut bob, _) = connected(&node, json!({"sub": "bob"})).await;
     let close = ann.closed().await;
-    assert_eq!((close.code, close.reason.as_str()), (3005, "connection expired"));
+    assert_eq!(
+        (close.code, close.reason.as_str()),
+        (3005, "connection expired")
+    );
     assert!(now() > expires, "not before its grace is over");
     bob.is_alive().await;
     node.metric_becomes("natter_sessions", 1.0).await;
@@ -172,7 +211,9 @@ async fn a_user_has_so_many_sessions_and_no_more() {
     let ann = || connected(&node, json!({"sub": "ann"}));
     let ((first, _), _second) = (ann().await, ann().await);
     let mut third = Client::open(&node).await;
-    third.command("connect", json!({"token": token(json!({"sub": "ann"}))})).await;
+    third
+        .command("connect", json!({"token": token(json!({"sub": "ann"}))}))
+        .await;
     let close = third.closed().await;
     assert_eq!(close.code, 3504, "{close:?}");
     connected(&node, json!({"sub": "bob"})).await;
@@ -197,7 +238,9 @@ async fn keys_of_a_changed_file_count_without_a_restart() {
     let connect = json!({"token": token_by(new, json!({"sub": "ann"}))});
     client.ask("connect", connect).await;
     let mut client = Client::open(&node).await;
-    client.command("connect", json!({"token": token(json!({"sub": "ann"}))})).await;
+    client
+        .command("connect", json!({"token": token(json!({"sub": "ann"}))}))
+        .await;
     assert_eq!(client.closed().await.code, 3500);
     ann.is_alive().await;
 }
@@ -207,13 +250,19 @@ async fn a_key_file_that_cannot_be_used_ends_the_start() {
     for (text, why) in [
         ("", "there is no key in it"),
         ("short", "at least 16"),
-        ("-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n", "private key"),
+        (
+            "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n",
+            "private key",
+        ),
         ("{}", "JWKS"),
     ] {
         let keys = key_file(text);
         let refusal = start_with(&keys, &[]).refused().await;
         assert_eq!(refusal.code, Some(2), "{refusal:?}");
-        assert!(refusal.stderr.contains("--jwt-key-file") && refusal.stderr.contains(why), "{refusal:?}");
+        assert!(
+            refusal.stderr.contains("--jwt-key-file") && refusal.stderr.contains(why),
+            "{refusal:?}"
+        );
     }
 }
 
@@ -277,7 +326,10 @@ async fn keys_that_do_not_come_are_a_reason_to_come_again() {
     let reply = client.request("connect", json!({"token": token})).await;
     assert_eq!(reply["error"]["code"], 100, "{reply}");
     assert_eq!(reply["error"]["temporary"], true);
-    assert!(begun.elapsed() < Duration::from_secs(5), "SDKs give up then");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "SDKs give up then"
+    );
 }
 
 #[tokio::test]
@@ -288,7 +340,9 @@ async fn tokens_are_not_written_down() {
     let mut client = Client::open(&node).await;
     client.ask("connect", json!({"token": good})).await;
     let pass = token(json!({"sub": "ann", "channel": "room"}));
-    client.ask("subscribe", json!({"channel": "room", "token": pass})).await;
+    client
+        .ask("subscribe", json!({"channel": "room", "token": pass}))
+        .await;
     client.command("refresh", json!({"token": bad})).await;
     client.closed().await;
     let log = node.log();

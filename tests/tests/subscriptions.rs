@@ -46,30 +46,70 @@ async fn a_subscription_token_lets_its_user_into_its_room() {
         claims.as_object_mut().expect("claims").extend(more);
         token(claims)
     };
-    assert_eq!(ann.refused("subscribe", json!({"channel": "closed:a"})).await, 103);
+    assert_eq!(
+        ann.refused("subscribe", json!({"channel": "closed:a"}))
+            .await,
+        103
+    );
     for (what, pass, code) in [
-        ("for another room", pass(json!({"channel": "closed:b"})), 103),
+        (
+            "for another room",
+            pass(json!({"channel": "closed:b"})),
+            103,
+        ),
         ("for no room", token(json!({"sub": "ann"})), 103),
         ("another user's", pass(json!({"sub": "bob"})), 103),
         ("nobody's", token(json!({"channel": "closed:a"})), 103),
-        ("foreign", token_by("another secret of the tests", json!({"sub": "ann", "channel": "closed:a"})), 103),
-        ("unsigned", unsigned(json!({"sub": "ann", "channel": "closed:a"})), 103),
+        (
+            "foreign",
+            token_by(
+                "another secret of the tests",
+                json!({"sub": "ann", "channel": "closed:a"}),
+            ),
+            103,
+        ),
+        (
+            "unsigned",
+            unsigned(json!({"sub": "ann", "channel": "closed:a"})),
+            103,
+        ),
         ("garbage", "garbage".to_owned(), 103),
         ("expired", pass(json!({"exp": now() - 60})), 109),
-        ("for a time that is over", pass(json!({"expire_at": now() - 1})), 109),
+        (
+            "for a time that is over",
+            pass(json!({"expire_at": now() - 1})),
+            109,
+        ),
     ] {
         let reply = ann.request("subscribe", subscribe("closed:a", pass)).await;
         assert_eq!(error_code(&reply), code, "{what}: {reply}");
         assert_eq!(reply["error"]["temporary"] == true, code == 109, "{what}");
     }
-    assert_eq!(ann.refused("publish", json!({"channel": "closed:a", "data": 1})).await, 103);
-    let reply = ann.ask("subscribe", subscribe("closed:a", pass(json!({})))).await;
-    assert!(reply["expires"] == true && (58..=60).contains(&reply["ttl"].as_u64().unwrap()), "{reply}");
+    assert_eq!(
+        ann.refused("publish", json!({"channel": "closed:a", "data": 1}))
+            .await,
+        103
+    );
+    let reply = ann
+        .ask("subscribe", subscribe("closed:a", pass(json!({}))))
+        .await;
+    assert!(
+        reply["expires"] == true && (58..=60).contains(&reply["ttl"].as_u64().unwrap()),
+        "{reply}"
+    );
     ann.publish("closed:a", json!("in")).await;
     // Who leaves has to show it again.
     ann.ask("unsubscribe", json!({"channel": "closed:a"})).await;
-    assert_eq!(ann.refused("subscribe", json!({"channel": "closed:a"})).await, 103);
-    assert_eq!(ann.refused("publish", json!({"channel": "closed:a", "data": 1})).await, 103);
+    assert_eq!(
+        ann.refused("subscribe", json!({"channel": "closed:a"}))
+            .await,
+        103
+    );
+    assert_eq!(
+        ann.refused("publish", json!({"channel": "closed:a", "data": 1}))
+            .await,
+        103
+    );
     // Anonymous sessions have theirs.
     let mut nobody = Client::connect(&node).await;
     let pass = token(json!({"channel": "closed:a"}));
@@ -80,17 +120,30 @@ async fn a_subscription_token_lets_its_user_into_its_room() {
 async fn a_stay_goes_on_with_a_new_token_and_ends_without() {
     let (node, _keys) = node_with(&["--expiry-grace", "1s"]).await;
     let (mut ann, mut bob) = (user(&node, "ann").await, user(&node, "bob").await);
-    let pass = |user: &str, exp: u64| token(json!({"sub": user, "channel": "closed:a", "exp": exp}));
-    ann.ask("subscribe", subscribe("closed:a", pass("ann", now() + 2))).await;
-    bob.ask("subscribe", subscribe("closed:a", pass("bob", now() + 2))).await;
+    let pass =
+        |user: &str, exp: u64| token(json!({"sub": user, "channel": "closed:a", "exp": exp}));
+    ann.ask("subscribe", subscribe("closed:a", pass("ann", now() + 2)))
+        .await;
+    bob.ask("subscribe", subscribe("closed:a", pass("bob", now() + 2)))
+        .await;
     let refresh = subscribe("closed:a", pass("ann", now() + 60));
     let reply = ann.ask("sub_refresh", refresh).await;
-    assert!(reply["expires"] == true && (58..=60).contains(&reply["ttl"].as_u64().unwrap()), "{reply}");
+    assert!(
+        reply["expires"] == true && (58..=60).contains(&reply["ttl"].as_u64().unwrap()),
+        "{reply}"
+    );
     let push = bob.push().await;
-    assert_eq!(push, json!({"channel": "closed:a", "unsubscribe": {"code": 2501, "reason": "subscription expired"}}));
+    assert_eq!(
+        push,
+        json!({"channel": "closed:a", "unsubscribe": {"code": 2501, "reason": "subscription expired"}})
+    );
     ann.publish("closed:a", json!("for members")).await;
     bob.hears_nothing_for(Duration::from_millis(500)).await;
-    assert_eq!(bob.refused("publish", json!({"channel": "closed:a", "data": 1})).await, 103);
+    assert_eq!(
+        bob.refused("publish", json!({"channel": "closed:a", "data": 1}))
+            .await,
+        103
+    );
     assert_eq!(ann.publication().await.data, json!("for members"));
     for (refresh, code) in [
         (subscribe("closed:a", pass("bob", now() + 60)), 103),
@@ -113,13 +166,30 @@ async fn a_room_with_a_hash_is_for_the_users_that_it_names() {
         ann.subscribe(room).await;
         ann.publish(room, json!("secret")).await;
         for other in [&mut eve, &mut nobody] {
-            assert_eq!(other.refused("subscribe", json!({"channel": room})).await, 103);
-            assert_eq!(other.refused("publish", json!({"channel": room, "data": 1})).await, 103);
-            assert_eq!(other.refused("history", json!({"channel": room, "limit": 5})).await, 103);
+            assert_eq!(
+                other.refused("subscribe", json!({"channel": room})).await,
+                103
+            );
+            assert_eq!(
+                other
+                    .refused("publish", json!({"channel": room, "data": 1}))
+                    .await,
+                103
+            );
+            assert_eq!(
+                other
+                    .refused("history", json!({"channel": room, "limit": 5}))
+                    .await,
+                103
+            );
         }
     }
     let pass = token(json!({"sub": "eve", "channel": "dm#ann,bob"}));
-    assert_eq!(eve.refused("subscribe", subscribe("dm#ann,bob", pass)).await, 103);
+    assert_eq!(
+        eve.refused("subscribe", subscribe("dm#ann,bob", pass))
+            .await,
+        103
+    );
     let mut client = Client::open(&node).await;
     let connect = json!({"token": token(json!({"sub": "eve", "channels": ["dm#ann,bob"]}))});
     assert_eq!(client.refused("connect", connect).await, 103);
@@ -137,7 +207,13 @@ async fn a_token_puts_its_session_into_rooms() {
     let names: Vec<_> = subs.keys().map(String::as_str).collect();
     assert_eq!(names, ["closed:a", "given:a", "news", "quiet:a"]);
     assert_eq!(subs["given:a"]["data"], json!({"welcome": true}));
-    assert_eq!((&subs["news"]["recoverable"], &subs["quiet:a"]["recoverable"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (
+            &subs["news"]["recoverable"],
+            &subs["quiet:a"]["recoverable"]
+        ),
+        (&json!(true), &json!(false))
+    );
     let (mut bob, _) = connected(&node, json!({"sub": "bob", "channels": ["given:a"]})).await;
     ann.publish("given:a", json!("hello")).await;
     let push = bob.push().await;
@@ -145,19 +221,50 @@ async fn a_token_puts_its_session_into_rooms() {
     assert_eq!(push["pub"]["info"]["chan_info"], json!({"role": "guest"}));
     assert_eq!(ann.publication().await.data, json!("hello"));
     // The client has no say in it.
-    assert_eq!(ann.refused("subscribe", json!({"channel": "news"})).await, 105);
-    assert_eq!(ann.refused("unsubscribe", json!({"channel": "news"})).await, 103);
-    assert_eq!(ann.refused("sub_refresh", subscribe("news", token(json!({"sub": "ann", "channel": "news"})))).await, 103);
+    assert_eq!(
+        ann.refused("subscribe", json!({"channel": "news"})).await,
+        105
+    );
+    assert_eq!(
+        ann.refused("unsubscribe", json!({"channel": "news"})).await,
+        103
+    );
+    assert_eq!(
+        ann.refused(
+            "sub_refresh",
+            subscribe("news", token(json!({"sub": "ann", "channel": "news"})))
+        )
+        .await,
+        103
+    );
     // Nobody else gets into a room of the server's.
     let mut eve = user(&node, "eve").await;
     let pass = token(json!({"sub": "eve", "channel": "given:a"}));
-    assert_eq!(eve.refused("subscribe", subscribe("given:a", pass)).await, 103);
-    assert_eq!(eve.refused("subscribe", json!({"channel": "given:a"})).await, 103);
-    assert_eq!(eve.refused("publish", json!({"channel": "given:a", "data": 1})).await, 103);
-    assert_eq!(eve.refused("history", json!({"channel": "given:a", "limit": 1})).await, 103);
+    assert_eq!(
+        eve.refused("subscribe", subscribe("given:a", pass)).await,
+        103
+    );
+    assert_eq!(
+        eve.refused("subscribe", json!({"channel": "given:a"}))
+            .await,
+        103
+    );
+    assert_eq!(
+        eve.refused("publish", json!({"channel": "given:a", "data": 1}))
+            .await,
+        103
+    );
+    assert_eq!(
+        eve.refused("history", json!({"channel": "given:a", "limit": 1}))
+            .await,
+        103
+    );
 
     // And what is missed meanwhile comes with the next connect.
-    let (offset, epoch) = (subs["news"]["offset"].clone(), subs["news"]["epoch"].clone());
+    let (offset, epoch) = (
+        subs["news"]["offset"].clone(),
+        subs["news"]["epoch"].clone(),
+    );
     ann.leave().await;
     eve.subscribe("news").await;
     for n in 0..3 {
@@ -165,10 +272,18 @@ async fn a_token_puts_its_session_into_rooms() {
     }
     let mut ann = Client::open(&node).await;
     let resume = json!({"news": {"recover": true, "offset": offset, "epoch": epoch}, "elsewhere": {"recover": true}});
-    let reply = ann.ask("connect", json!({"token": token(claims), "subs": resume})).await;
+    let reply = ann
+        .ask("connect", json!({"token": token(claims), "subs": resume}))
+        .await;
     let news = &reply["subs"]["news"];
-    assert_eq!((&news["was_recovering"], &news["recovered"]), (&json!(true), &json!(true)));
-    let missed: Vec<_> = Publication::list(news).into_iter().map(|p| p.data).collect();
+    assert_eq!(
+        (&news["was_recovering"], &news["recovered"]),
+        (&json!(true), &json!(true))
+    );
+    let missed: Vec<_> = Publication::list(news)
+        .into_iter()
+        .map(|p| p.data)
+        .collect();
     assert_eq!(missed, [json!(0), json!(1), json!(2)]);
     assert_eq!(reply["subs"]["given:a"]["was_recovering"], false);
     eve.publish("news", json!(3)).await;
@@ -195,7 +310,9 @@ async fn a_long_recovery_of_rooms_that_were_given_goes_on_behind_the_reply() {
     };
     let subs = json!({"a": position("a"), "b": position("b")});
     let mut ann = Client::open(&node).await;
-    let reply = ann.ask("connect", json!({"token": token(claims), "subs": subs})).await;
+    let reply = ann
+        .ask("connect", json!({"token": token(claims), "subs": subs}))
+        .await;
     let mut got = [Vec::new(), Vec::new()];
     for (room, got) in ["a", "b"].iter().zip(&mut got) {
         assert_eq!(reply["subs"][room]["recovered"], true);
@@ -238,5 +355,8 @@ async fn a_given_stay_that_expires_ends_the_session() {
     let claims = json!({"sub": "ann", "subs": {"given:a": {"expire_at": now() + 2}}});
     let (mut ann, _) = connected(&node, claims).await;
     let close = ann.closed().await;
-    assert_eq!((close.code, close.reason.as_str()), (3006, "subscription expired"));
+    assert_eq!(
+        (close.code, close.reason.as_str()),
+        (3006, "subscription expired")
+    );
 }

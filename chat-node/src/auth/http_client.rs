@@ -36,7 +36,9 @@ impl HttpClient {
     /// A client for `uri`'s scheme. Errors: TLS is needed, and the system knows no authorities.
     pub fn new(uri: &Uri) -> Result<Self, std::io::Error> {
         let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
+        builder
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new());
         if uri.scheme_str() != Some("https") {
             return Ok(Self::Plain(builder.build_http()));
         }

@@ -105,7 +105,9 @@ impl Jwks {
     async fn fetch(self: Arc<Self>) {
         let answer = timeout(FETCH_PATIENCE, self.client.get(&self.uri)).await;
         let keys = match answer {
-            Ok(Ok(document)) => Keys::from_public_jwks(&document).map_err(|error| error.to_string()),
+            Ok(Ok(document)) => {
+                Keys::from_public_jwks(&document).map_err(|error| error.to_string())
+            }
             Ok(Err(failure)) => Err(failure.to_string()),
             Err(_) => Err("it did not answer in time".to_owned()),
         };
@@ -198,7 +200,9 @@ mod tests {
                     None => ("503 Unavailable", String::new()),
                 };
                 let length = body.len();
-                let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+                );
                 let _ = stream.write_all((head + &body).as_bytes()).await;
             }
         }
@@ -265,6 +269,10 @@ mod tests {
         assert_eq!(source.asked.load(SeqCst), 1, "the failure is remembered");
         source.publish(Some("{}".to_owned()));
         jwks.lock().last = Some((Instant::now() - AGAIN_AFTER, false));
-        assert_eq!(ask(&jwks, "a").await, None, "no document is no answer either");
+        assert_eq!(
+            ask(&jwks, "a").await,
+            None,
+            "no document is no answer either"
+        );
     }
 }

@@ -78,7 +78,9 @@ mod tests {
     fn secrets(current: &Current) -> Vec<Vec<u8>> {
         let keys = current.load();
         let fitting = keys.fitting(Algorithm::HS256, None);
-        fitting.map(|key| key.material.as_bytes().to_vec()).collect()
+        fitting
+            .map(|key| key.material.as_bytes().to_vec())
+            .collect()
     }
 
     #[tokio::test]

@@ -22,11 +22,7 @@ pub struct Auth {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Jwt {
     /// File with the keys that sign tokens: public keys in PEM, a JWKS document, or a secret a line; read again when it changes
-    #[arg(
-        long = "jwt-key-file",
-        id = "auth.jwt.keyFile",
-        value_name = "FILE"
-    )]
+    #[arg(long = "jwt-key-file", id = "auth.jwt.keyFile", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// Where the public keys that sign tokens are published, as a JWKS document
     #[arg(long = "jwt-jwks-url", id = "auth.jwt.jwksURL", value_name = "URL", value_parser = http_url)]

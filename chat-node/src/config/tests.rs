@@ -241,13 +241,28 @@ fn where_users_can_tell_who_they_are_nobody_is_anonymous_unasked() {
 
 #[test]
 fn settings_of_tokens_must_go_together() {
-    let both = ["--jwt-key-file", "/keys", "--jwt-jwks-url", "https://id/keys"];
+    let both = [
+        "--jwt-key-file",
+        "/keys",
+        "--jwt-jwks-url",
+        "https://id/keys",
+    ];
     assert!(error(&both, &[]).contains("are both given"));
     assert!(error(&["--jwt-issuer", "id"], &[]).contains("need keys"));
-    for url in ["id.example.com", "ftp://id/keys", "https://", "https://user:pass@id/keys"] {
-        assert!(error(&["--jwt-jwks-url", url], &[]).contains("expected a URL"), "{url}");
+    for url in [
+        "id.example.com",
+        "ftp://id/keys",
+        "https://",
+        "https://user:pass@id/keys",
+    ] {
+        assert!(
+            error(&["--jwt-jwks-url", url], &[]).contains("expected a URL"),
+            "{url}"
+        );
     }
-    assert!(error(&["--jwt-key-file", "/keys", "--jwt-audience="], &[]).contains("expected a text"));
+    assert!(
+        error(&["--jwt-key-file", "/keys", "--jwt-audience="], &[]).contains("expected a text")
+    );
 }
 
 #[test]

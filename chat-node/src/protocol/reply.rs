@@ -282,7 +282,10 @@ mod tests {
     fn refreshes_say_until_when() {
         let client = SessionId::random();
         let refreshed = written(&Reply::Refresh(client, Some(5)))["refresh"].clone();
-        assert_eq!((&refreshed["expires"], &refreshed["ttl"]), (&json!(true), &json!(5)));
+        assert_eq!(
+            (&refreshed["expires"], &refreshed["ttl"]),
+            (&json!(true), &json!(5))
+        );
         let refreshed = written(&Reply::Refresh(client, None))["refresh"].clone();
         assert_eq!(refreshed.get("expires"), None);
         let room = |ttl| written(&Reply::SubRefresh(ttl))["sub_refresh"].clone();

@@ -143,7 +143,9 @@ pub(super) fn checked_pass(
 ) -> Refused<RoomPass> {
     let denied = |detail: String| Err(Refusal::new(ErrorCode::PermissionDenied, detail));
     match pass {
-        Ok(pass) if pass.room != room.as_str() => denied("the token is for another room".to_owned()),
+        Ok(pass) if pass.room != room.as_str() => {
+            denied("the token is for another room".to_owned())
+        }
         Ok(pass) if pass.user != *user => denied("the token is another user's".to_owned()),
         Ok(pass) if pass.expires_at.is_some_and(|at| at <= now) => {
             Err(TokenError::Expired("the subscription's time is over").into())

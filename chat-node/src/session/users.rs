@@ -51,7 +51,11 @@ mod tests {
 
     #[test]
     fn each_user_has_a_count_of_its_own_and_leaves_nothing_behind() {
-        let (sessions, ann, bob) = (UserSessions::default(), UserId::named("ann"), UserId::named("bob"));
+        let (sessions, ann, bob) = (
+            UserSessions::default(),
+            UserId::named("ann"),
+            UserId::named("bob"),
+        );
         assert!(sessions.enter(&ann, 2) && sessions.enter(&ann, 2) && sessions.enter(&bob, 2));
         assert!(!sessions.enter(&ann, 2));
         sessions.leave(&ann);

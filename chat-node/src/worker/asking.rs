@@ -36,8 +36,7 @@ impl Asking {
 
     /// Whether further commands should wait where they are, whatever their room.
     pub fn is_full(&self) -> bool {
-        self.is_about_all
-            || self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
+        self.is_about_all || self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
     }
 
     fn room(&mut self, name: &str) -> Option<&mut Room> {

@@ -79,13 +79,7 @@ impl Bench {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
         let (config, metrics) = (Config::default(), Metrics::new(100).unwrap());
         let auth = Auth::start(&config, &metrics.auth).unwrap();
-        let shared = Shared::new(
-            config,
-            metrics,
-            auth,
-            broker.clone(),
-            registry.clone(),
-        );
+        let shared = Shared::new(config, metrics, auth, broker.clone(), registry.clone());
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
