@@ -7,6 +7,7 @@ mod connect;
 mod expiry;
 mod grant;
 mod history;
+mod narrowed;
 mod permission;
 mod publish;
 mod refresh;

@@ -6,7 +6,7 @@ use crate::protocol::reply::Reply;
 
 use super::permission;
 use super::subscribe::position;
-use super::{Ask, Desk, Refused, Session, Step, class_of, room_name};
+use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, room_name};
 
 /// A page stops before it exceeds this: some SDKs refuse frames above 1 MiB, and readers can ask on.
 const PAGE_BYTES: usize = 512 * 1024;
@@ -14,7 +14,8 @@ const PAGE_BYTES: usize = 512 * 1024;
 impl Session {
     pub(super) fn history(&mut self, request: &History<'_>, desk: &mut Desk<'_>) -> Refused<Step> {
         let room = room_name(request.channel, desk)?;
-        permission::history(&class_of(&room, desk)?, self.standing(&room, desk))?;
+        let class = class_of(&room, desk)?;
+        permission::history(&class, self.standing(&room, desk))?;
         let since = request.since.as_ref();
         let since = since.map(|since| position(since.0.offset, since.0.epoch));
         let query = HistoryQuery {
@@ -22,8 +23,9 @@ impl Session {
             limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
             max_bytes: PAGE_BYTES,
             reverse: request.reverse,
+            after: 0,
         };
-        let answer = desk.shared.broker.history(&room, query);
+        let answer = narrowed::history(desk.shared, &room, query, class.readable());
         Ok(Step::Ask(Ask::History(room, answer)))
     }
 }

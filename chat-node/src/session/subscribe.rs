@@ -14,7 +14,7 @@ use crate::room::RoomKey;
 
 use super::grant::{RoomGrant, ttl};
 use super::permission::{self, Standing, is_meant};
-use super::{Ask, Desk, Refused, Session, Step, class_of, room_name};
+use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, room_name};
 
 /// A subscribe that waits for the broker.
 #[derive(Clone)]
@@ -177,10 +177,8 @@ pub(super) fn enter(
     if first {
         desk.shared.enter(desk.worker, &room);
     }
-    let answer = desk
-        .shared
-        .broker
-        .join(&room, resume.filter(|_| recoverable));
+    let resume = resume.filter(|_| recoverable);
+    let answer = narrowed::join(desk.shared, &room, resume, class.readable());
     let entering = Entering {
         room: key,
         name: room,
