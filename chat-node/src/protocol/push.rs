@@ -22,13 +22,13 @@ pub enum Unsubscribed {
 }
 
 impl Unsubscribed {
-    fn code(self) -> u64 {
+    pub fn code(self) -> u32 {
         match self {
             Self::Expired => 2501,
         }
     }
 
-    fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::Expired => "subscription expired",
         }
@@ -62,7 +62,7 @@ impl Push<'_> {
                 out.extend_from_slice(br#"{"channel":"#);
                 write_string(out, room.as_str());
                 out.extend_from_slice(br#","unsubscribe":{"code":"#);
-                write_number(out, why.code());
+                write_number(out, why.code().into());
                 out.extend_from_slice(br#","reason":"#);
                 write_string(out, why.reason());
                 out.extend_from_slice(b"}}");

@@ -37,7 +37,19 @@ pub struct Connected {
     pub data: Option<Bytes>,
     /// The rooms that the session has been put into.
     pub rooms: Vec<Subscribed>,
+    /// For a client whose commands come beside its connection.
+    pub emulation: Option<Emulation>,
 }
+
+/// Where `/emulation` has to bring the commands of a session.
+#[derive(Debug)]
+pub struct Emulation {
+    pub session: String,
+    pub node: String,
+}
+
+/// What `version` of a connect reply says.
+pub const VERSION: &str = concat!("natter ", env!("CARGO_PKG_VERSION"));
 
 /// The position a member starts from, and what it missed.
 #[derive(Debug)]
@@ -87,9 +99,8 @@ impl Reply {
                 write_subscribed(out, subscribed);
             }
             Self::Refresh(client, ttl) => {
-                out.extend_from_slice(br#","refresh":{"client":""#);
-                out.extend_from_slice(client.to_string().as_bytes());
-                out.extend_from_slice(VERSION.as_bytes());
+                out.extend_from_slice(br#","refresh":{"#);
+                write_client(out, *client);
                 write_ttl(out, *ttl);
                 out.push(b'}');
             }
@@ -127,12 +138,9 @@ impl Reply {
     }
 }
 
-const VERSION: &str = concat!(r#"","version":"natter "#, env!("CARGO_PKG_VERSION"), '"');
-
 fn write_connected(out: &mut Vec<u8>, connected: &Connected) {
-    out.extend_from_slice(br#"{"client":""#);
-    out.extend_from_slice(connected.client.to_string().as_bytes());
-    out.extend_from_slice(VERSION.as_bytes());
+    out.push(b'{');
+    write_client(out, connected.client);
     write_ttl(out, connected.ttl);
     write_data(out, connected.data.as_ref());
     if !connected.rooms.is_empty() {
@@ -150,7 +158,20 @@ fn write_connected(out: &mut Vec<u8>, connected: &Connected) {
         write_number(out, connected.ping_seconds);
         out.extend_from_slice(br#","pong":true"#);
     }
+    if let Some(Emulation { session, node }) = &connected.emulation {
+        out.extend_from_slice(br#","session":"#);
+        write_string(out, session);
+        out.extend_from_slice(br#","node":"#);
+        write_string(out, node);
+    }
     out.push(b'}');
+}
+
+fn write_client(out: &mut Vec<u8>, client: SessionId) {
+    out.extend_from_slice(br#""client":""#);
+    out.extend_from_slice(client.to_string().as_bytes());
+    out.extend_from_slice(br#"","version":"#);
+    write_string(out, VERSION);
 }
 
 fn write_subscribed(out: &mut Vec<u8>, subscribed: &Subscribed) {
@@ -182,7 +203,7 @@ fn write_data(out: &mut Vec<u8>, data: Option<&Bytes>) {
 }
 
 /// The protocol's words first, so that people who search for them find them, then the detail.
-fn message(refusal: &Refusal) -> String {
+pub(super) fn message(refusal: &Refusal) -> String {
     match refusal.detail.as_ref() {
         "" => refusal.code.text().to_owned(),
         detail => format!("{}: {detail}", refusal.code.text()),
@@ -301,6 +322,7 @@ mod tests {
             ttl: None,
             data: None,
             rooms: Vec::new(),
+            emulation: None,
         }));
         assert_eq!(written(&reply)["connect"].get("ping"), None);
     }

@@ -186,6 +186,7 @@ impl Session {
             ttl: ttl(identity.expires_at, now),
             data: identity.data,
             rooms: entered,
+            emulation: None,
         }))))
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::broker::{self, Message, Position};
-use crate::protocol::command::Publish;
+use crate::protocol::command::{NotJson, Publish};
 use crate::protocol::compact::compact;
 use crate::protocol::reply::Reply;
 use crate::protocol::{ErrorCode, Refusal};
@@ -15,7 +15,8 @@ impl Session {
     pub(super) fn publish(&mut self, request: &Publish<'_>, desk: &mut Desk<'_>) -> Refused<Step> {
         let room = room_name(request.channel, desk)?;
         permission::publish(&class_of(&room, desk)?, self.standing(&room, desk))?;
-        let Some(data) = request.data else {
+        let bad = |error: NotJson| Refusal::new(ErrorCode::BadRequest, error.to_string());
+        let Some(data) = request.data.json().map_err(bad)? else {
             return Err(Refusal::new(ErrorCode::BadRequest, "publish needs data"));
         };
         let data = compact(data.get())
