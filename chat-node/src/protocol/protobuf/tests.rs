@@ -172,17 +172,37 @@ fn tokens_are_read_and_expiry_is_told() {
     };
     let connect = wire::ConnectRequest {
         token: "T1".to_owned(),
-        subs: [("news".to_owned(), wire::SubscribeRequest { recover: true, offset: 40, ..Default::default() })].into(),
+        subs: [(
+            "news".to_owned(),
+            wire::SubscribeRequest {
+                recover: true,
+                offset: 40,
+                ..Default::default()
+            },
+        )]
+        .into(),
     };
     let connect = read(Method::Connect(connect));
-    assert!(connect.contains("T1") && connect.contains("news") && connect.contains("40"), "{connect}");
-    let refresh = wire::SubRefreshRequest { channel: "room".to_owned(), token: "T2".to_owned() };
+    assert!(
+        connect.contains("T1") && connect.contains("news") && connect.contains("40"),
+        "{connect}"
+    );
+    let refresh = wire::SubRefreshRequest {
+        channel: "room".to_owned(),
+        token: "T2".to_owned(),
+    };
     let refresh = read(Method::SubRefresh(refresh));
-    assert!(refresh.contains("T2") && refresh.contains("room"), "{refresh}");
+    assert!(
+        refresh.contains("T2") && refresh.contains("room"),
+        "{refresh}"
+    );
     let written = |reply: &Reply| {
         let mut out = Vec::new();
         write_reply(&mut out, 1, reply);
-        wire::Reply::decode_length_delimited(&out[..]).unwrap().body.unwrap()
+        wire::Reply::decode_length_delimited(&out[..])
+            .unwrap()
+            .body
+            .unwrap()
     };
     let Body::Refresh(refreshed) = written(&Reply::Refresh(SessionId::random(), Some(9))) else {
         panic!("another reply");
