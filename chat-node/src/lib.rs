@@ -14,6 +14,7 @@ pub mod node;
 
 mod drain;
 mod http;
+mod reload;
 mod worker;
 
 mod socket;
