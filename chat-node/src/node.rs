@@ -17,6 +17,7 @@ use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
+use crate::worker::emulated::{self, EmulationKey};
 use crate::worker::{self, Event, Inbox};
 use crate::{drain, http, reload};
 
@@ -31,6 +32,8 @@ pub struct Shared {
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
     connects: Mutex<Rate>,
+    /// Proves where sessions are whose commands come beside their connections.
+    pub(crate) emulation_key: EmulationKey,
     started: Instant,
 }
 
@@ -48,6 +51,7 @@ impl Shared {
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
             connects: Mutex::default(),
+            emulation_key: emulated::random_key(),
             started: Instant::now(),
             live: ArcSwap::from_pointee(config.live()),
             config,

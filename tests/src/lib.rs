@@ -19,6 +19,7 @@ pub mod process;
 pub mod raw;
 pub mod script;
 pub mod socket;
+pub mod stream;
 pub mod wait;
 pub mod workload;
 

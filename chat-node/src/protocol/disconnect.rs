@@ -43,7 +43,7 @@ impl CloseReason {
         Self::with_detail(code, "protocol error", detail.as_ref())
     }
 
-    fn with_detail(code: u16, text: &str, detail: &str) -> Self {
+    pub(super) fn with_detail(code: u16, text: &str, detail: &str) -> Self {
         Self {
             code,
             reason: format!("{text}: {detail}").into(),

@@ -16,6 +16,8 @@ pub enum Reply {
         client: SessionId,
         /// Seconds between the server's pings; 0 means none.
         ping_seconds: u64,
+        /// Whether the client has to answer pings.
+        pong: bool,
         /// For a client whose commands come beside its connection.
         emulation: Option<Emulation>,
     },
@@ -68,6 +70,13 @@ impl Subscribed {
 }
 
 impl Reply {
+    /// Appends the reply without the id of a command: what stands in a push that says the same.
+    pub fn write_bare(&self, out: &mut Vec<u8>) {
+        let start = out.len() + 1;
+        self.write(out, 0);
+        out.drain(start..start + br#""id":0,"#.len());
+    }
+
     /// Appends the reply to command `id` as one JSON object.
     pub fn write(&self, out: &mut Vec<u8>, id: u32) {
         out.extend_from_slice(br#"{"id":"#);
@@ -76,6 +85,7 @@ impl Reply {
             Self::Connect {
                 client,
                 ping_seconds,
+                pong,
                 emulation,
             } => {
                 out.extend_from_slice(br#","connect":{"client":""#);
@@ -85,7 +95,9 @@ impl Reply {
                 if *ping_seconds > 0 {
                     out.extend_from_slice(br#","ping":"#);
                     write_number(out, *ping_seconds);
-                    out.extend_from_slice(br#","pong":true"#);
+                    if *pong {
+                        out.extend_from_slice(br#","pong":true"#);
+                    }
                 }
                 if let Some(Emulation { session, node }) = emulation {
                     out.extend_from_slice(br#","session":"#);
@@ -228,6 +240,7 @@ mod tests {
         let reply = Reply::Connect {
             client: SessionId::random(),
             ping_seconds: 0,
+            pong: true,
             emulation: None,
         };
         assert_eq!(written(&reply)["connect"].get("ping"), None);

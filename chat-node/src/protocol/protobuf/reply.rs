@@ -17,6 +17,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
         Reply::Connect {
             client,
             ping_seconds,
+            pong,
             emulation,
         } => {
             let (session, node) = emulation
@@ -27,7 +28,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
                 client: client.to_string(),
                 version: VERSION.to_owned(),
                 ping: *ping_seconds as u32,
-                pong: *ping_seconds > 0,
+                pong: *pong && *ping_seconds > 0,
                 session,
                 node,
             })

@@ -152,7 +152,7 @@ fn replies_and_pushes_say_what_those_in_json_say() {
     let Some(wire::push::Event::Pub(pushed)) = push.event else {
         panic!("{:?}", push.event);
     };
-    assert_eq!(subscribed.publications, [pushed.clone()]);
+    assert_eq!(subscribed.publications, std::slice::from_ref(&pushed));
     assert_eq!(pushed.data, publication.data);
     assert_eq!(pushed.info.unwrap().conn_info, "{\"name\":\"Ann\"}");
     assert!(rest.is_empty());
