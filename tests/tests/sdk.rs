@@ -56,7 +56,13 @@ promise!(errors_have_their_codes, in every way);
 // Leaving one room for another takes two commands, which over HTTP may overtake each other.
 promise!(
     room_129_is_refused,
-    [javascript, javascript_5_7_1, javascript_protobuf, python, python_protobuf],
+    [
+        javascript,
+        javascript_5_7_1,
+        javascript_protobuf,
+        python,
+        python_protobuf
+    ],
     []
 );
 promise!(
