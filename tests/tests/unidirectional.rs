@@ -2,7 +2,8 @@
 
 use natter_tests::raw::{Raw, TEXT, frame, handshake};
 use natter_tests::stream::Stream;
-use natter_tests::{Node, http};
+use natter_tests::tokens::{SECRET, now, token};
+use natter_tests::{Client, Node, http};
 use serde_json::{Value, json};
 
 fn post(path: &str, body: &str) -> String {
@@ -99,4 +100,60 @@ async fn who_cannot_connect_is_told_by_the_end() {
     let protobuf = handshake(&node, &[("Sec-WebSocket-Protocol", "centrifuge-protobuf")])
         .replace("/connection/websocket", "/connection/uni_websocket");
     assert_eq!(http::request(node.address, &protobuf).await.status, 400);
+}
+
+/// A node that knows the tests' secret.
+async fn node_with_tokens() -> Node {
+    let keys = tempfile::NamedTempFile::new().expect("there is a place for temporary files");
+    std::fs::write(keys.path(), SECRET).expect("the file can be written to");
+    let path = keys.path().to_str().expect("a path in UTF-8");
+    Node::start(&["--jwt-key-file", path, "--allow-anonymous"]).await
+}
+
+/// Where a query has a connect request.
+fn sse(request: &Value) -> String {
+    let text = request.to_string();
+    let escaped: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("GET /connection/uni_sse?cf_connect={escaped} HTTP/1.1\r\nHost: natter\r\n\r\n")
+}
+
+#[tokio::test]
+async fn rooms_come_from_the_token_and_what_was_missed_by_subs() {
+    let node = node_with_tokens().await;
+    let listening = token(json!({"sub": "ann", "channels": ["news"]}));
+    let mut events = Stream::open(&node, &sse(&json!({"token": listening}))).await;
+    let connect = events.event().await["connect"].clone();
+    let news = &connect["subs"]["news"];
+    assert_eq!(news["recoverable"], true, "{connect}");
+    let mut writer = Client::connect(&node).await;
+    writer.subscribe("news").await;
+    writer.publish("news", json!({"n": 1})).await;
+    let push = events.event().await;
+    assert_eq!(push["channel"], "news");
+    assert_eq!(push["pub"]["data"], json!({"n": 1}));
+    let offset = push["pub"]["offset"].clone();
+    drop(events);
+    writer.publish("news", json!({"n": 2})).await;
+
+    let resume = json!({"recover": true, "offset": offset, "epoch": news["epoch"]});
+    let request = json!({"token": listening, "subs": {"news": resume}});
+    let again = post("/connection/uni_http_stream", &request.to_string());
+    let mut lines = Stream::open(&node, &again).await;
+    let news = lines.line().await["connect"]["subs"]["news"].clone();
+    assert_eq!(news["recovered"], true, "{news}");
+    assert_eq!(news["publications"][0]["data"], json!({"n": 2}));
+    writer.publish("news", json!({"n": 3})).await;
+    assert_eq!(lines.line().await["pub"]["data"], json!({"n": 3}));
+}
+
+#[tokio::test]
+async fn bad_and_expired_tokens_end_by_their_codes() {
+    let node = node_with_tokens().await;
+    let expired = token(json!({"sub": "ann", "exp": now() - 100}));
+    for (token, code) in [("nonsense".to_owned(), 3500), (expired, 3005)] {
+        let mut events = Stream::open(&node, &sse(&json!({"token": token}))).await;
+        let disconnect = events.event().await["disconnect"].clone();
+        assert_eq!(disconnect["code"], code, "{disconnect}");
+        events.ended().await;
+    }
 }

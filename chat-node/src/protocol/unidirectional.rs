@@ -24,6 +24,8 @@ pub fn refused(refusal: &Refusal) -> CloseReason {
         _ if refusal.code.temporary() => {
             CloseReason::with_detail(3000, "connection closed", &detail)
         }
+        ErrorCode::Unauthorized => CloseReason::invalid_token(detail),
+        ErrorCode::TokenExpired => CloseReason::with_detail(3005, "connection expired", &detail),
         ErrorCode::PermissionDenied => CloseReason::with_detail(3503, "force disconnect", &detail),
         _ => CloseReason::bad_request(detail),
     }
@@ -60,6 +62,8 @@ mod tests {
     fn whether_a_refused_client_comes_back_is_as_for_others() {
         let code = |code| refused(&Refusal::new(code, "why")).code;
         assert_eq!(code(ErrorCode::TooManyRequests), 3000);
+        assert_eq!(code(ErrorCode::TokenExpired), 3005);
+        assert_eq!(code(ErrorCode::Unauthorized), 3500);
         assert_eq!(code(ErrorCode::PermissionDenied), 3503);
         assert_eq!(code(ErrorCode::LimitExceeded), 3501);
     }

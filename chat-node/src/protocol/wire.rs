@@ -205,6 +205,7 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::reply::Connected;
     use crate::protocol::{ErrorCode, Refusal};
 
     fn text(bytes: Vec<u8>) -> String {
@@ -249,12 +250,15 @@ mod tests {
 
     #[test]
     fn who_only_listens_gets_pushes_without_an_envelope() {
-        let connect = Reply::Connect {
+        let connect = Reply::Connect(Box::new(Connected {
             client: crate::ids::SessionId::random(),
             ping_seconds: 25,
             pong: Wire::UniLines.expects_pongs(),
+            ttl: None,
+            data: None,
+            rooms: Vec::new(),
             emulation: None,
-        };
+        }));
         let mut messages = Vec::new();
         Wire::UniLines.write_reply(&mut messages, 1, &connect);
         let line: serde_json::Value = serde_json::from_slice(&messages).unwrap();
