@@ -21,11 +21,9 @@ pub fn command(request: &[u8]) -> Option<Vec<u8>> {
 pub fn refused(refusal: &Refusal) -> CloseReason {
     let detail = super::reply::message(refusal);
     match refusal.code {
-        _ if refusal.code.temporary() => {
-            CloseReason::with_detail(3000, "connection closed", &detail)
-        }
         ErrorCode::Unauthorized => CloseReason::invalid_token(detail),
         ErrorCode::TokenExpired => CloseReason::with_detail(3005, "connection expired", &detail),
+        code if code.temporary() => CloseReason::with_detail(3000, "connection closed", &detail),
         ErrorCode::PermissionDenied => CloseReason::with_detail(3503, "force disconnect", &detail),
         _ => CloseReason::bad_request(detail),
     }
