@@ -72,18 +72,20 @@ up() {
     python3 "$here/image.py" "$DIR/pause.tar" natter.dev/pause:1 /pause "$BIN/pause=/pause"
     load "$DIR/pause.tar"
     wait_for nodes all_ready "$nodes"
+    # Without it a first pod in the default namespace is refused.
+    wait_for default-account kubectl get serviceaccount default
     log "cluster '$NAME' is up after $((SECONDS - begun)) s: $0 -n $NAME kubectl get nodes"
 }
 
 all_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = "$1" ]; }
 
 down() {
-    local begun=$SECONDS file folder
+    local begun=$SECONDS folder
     needs_root
     # In this order: nobody starts containers any more, containers end, then who ran them.
-    for file in "$DIR"/pid/{kubelet,kube-proxy}-*; do stop "${file##*/}"; done
+    stop "$DIR"/pid/{kubelet,kube-proxy}-*
     for folder in "$DIR"/n[0-9]*; do containers_down "${folder##*/n}"; done
-    for file in "$DIR"/pid/*; do stop "${file##*/}"; done
+    stop "$DIR"/pid/*
     awk -v dir="$DIR/" -v run="$RUN/" 'index($2, dir) == 1 || index($2, run) == 1 { print $2 }' /proc/mounts |
         sort -r | xargs -r umount --lazy || true
     network_down

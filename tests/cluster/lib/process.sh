@@ -21,24 +21,27 @@ start() {
 # Is the process of a pid file still ours? Pids come back; what we start has our folder in its command line.
 is_ours() {
     local pid
-    pid=$(cat "$1" 2>/dev/null) && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -e "$DIR" -e "$RUN"
+    pid=$(cat "$1" 2>/dev/null) && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -e "$DIR" -e "$RUN"
 }
 
-# stop NAME: TERM, after 5 seconds KILL.
+# stop PID-FILE...: TERM to all of them, and KILL to those that are still there after 5 seconds.
 stop() {
-    local file=$DIR/pid/$1
-    [ -f "$file" ] || return 0
-    if is_ours "$file"; then
-        local pid
-        pid=$(cat "$file")
-        kill "$pid" 2>/dev/null || true
-        for _ in $(seq 50); do
-            is_ours "$file" || break
-            sleep 0.1
+    local file left
+    for file in "$@"; do
+        ! is_ours "$file" || kill "$(cat "$file")" 2>/dev/null || true
+    done
+    for _ in $(seq 50); do
+        left=
+        for file in "$@"; do
+            ! is_ours "$file" || left=yes
         done
-        ! is_ours "$file" || kill -9 "$pid" 2>/dev/null || true
-    fi
-    rm -f "$file"
+        [ -n "$left" ] || break
+        sleep 0.1
+    done
+    for file in "$@"; do
+        ! is_ours "$file" || kill -9 "$(cat "$file")" 2>/dev/null || true
+        rm -f "$file"
+    done
 }
 
 # wait_for NAME COMMAND...: until the command succeeds; fails at once when the program NAME has ended.
