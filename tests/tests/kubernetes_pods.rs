@@ -1,8 +1,9 @@
 //! Chat nodes and NATS servers as pods of a real Kubernetes, by hand-written manifests: what the images promise to whoever runs them,
 //! the operator first of all. `make e2e` runs these.
 
-use natter_tests::kubernetes::{ClientPod, Namespace};
-use natter_tests::{Client, command};
+use natter_tests::kubernetes::{ClientPod, DEADLINE, Namespace, PAUSE};
+use natter_tests::wait::until_some_within;
+use natter_tests::{Client, Publication, command};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -99,15 +100,26 @@ async fn clients_on_different_nodes_share_a_room_and_its_history() {
         "--force",
     ];
     namespace.kubectl(&kill).await.succeeded();
+    let what = "nodes in the place of those that were killed";
+    until_some_within(DEADLINE, PAUSE, what, async || {
+        let pods = namespace.pods(NODES).await;
+        let is_new = |pod: &String| !before.contains(pod);
+        (pods.len() == 3 && pods.iter().all(is_new)).then_some(())
+    })
+    .await;
     namespace.rolled_out("deployment", "lobby").await;
-    let after = namespace.pods(NODES).await;
-    assert!(after.iter().all(|pod| !before.contains(pod)), "{after:?}");
+    let what = "the Service to lead to them only";
+    until_some_within(DEADLINE, PAUSE, what, async || {
+        let knocked = pod.knock(&namespace, "lobby-any:80", 1, 1).await;
+        (knocked["failures"] == json!({})).then_some(())
+    })
+    .await;
     let mut client = Client::connect_at(pod.address).await;
     client.subscribe("news").await;
     let history = client
         .ask("history", json!({"channel": "news", "limit": 10}))
         .await;
-    let publications = natter_tests::Publication::list(&history);
+    let publications = Publication::list(&history);
     assert_eq!(publications.len(), 1, "{history}");
     assert_eq!(publications[0].data, json!({"text": "hello"}));
 }
@@ -116,25 +128,22 @@ async fn clients_on_different_nodes_share_a_room_and_its_history() {
 #[ignore = "needs a Kubernetes: make e2e"]
 async fn one_client_address_keeps_its_node() {
     let namespace = lobby("affinity").await;
-    let mut held = Vec::new();
     for name in ["one", "two", "three", "four"] {
         let pod = ClientPod::start(&namespace, name, "lobby:80").await;
-        let before = connections(&namespace).await;
+        let mut held = Vec::new();
         for _ in 0..10 {
             held.push(Client::connect_at(pod.address).await);
         }
-        let after = connections(&namespace).await;
-        let gained: Vec<u64> = before
-            .iter()
-            .zip(&after)
-            .map(|(before, after)| after - before)
-            .collect();
-        assert_eq!(
-            gained.iter().filter(|gained| **gained > 0).count(),
-            1,
-            "{name}: {gained:?}"
-        );
-        assert_eq!(gained.iter().sum::<u64>(), 10, "{name}: {gained:?}");
+        let mut counts = connections(&namespace).await;
+        counts.sort_unstable();
+        assert_eq!(counts, [0, 0, 10], "connections of the nodes for {name}");
+        drop(held);
+        let what = "the sessions to be gone";
+        until_some_within(DEADLINE, PAUSE, what, async || {
+            let counts = connections(&namespace).await;
+            counts.iter().all(|count| *count == 0).then_some(())
+        })
+        .await;
     }
 }
 
@@ -161,6 +170,7 @@ async fn a_rollout_refuses_nobody_and_loses_nothing() {
         namespace.rolled_out("deployment", "lobby").await;
         // Somebody says something while the nodes of before still drain.
         let mut speaker = Client::connect_at(pod.address).await;
+        speaker.subscribe("news").await;
         speaker.publish("news", json!({"text": "meanwhile"})).await;
     };
     // Longer than preStop, drain and all.
@@ -181,7 +191,7 @@ async fn a_rollout_refuses_nobody_and_loses_nothing() {
         let mut again = Client::connect_at(pod.address).await;
         let resumed = again.resume("news", offset, &epoch).await;
         assert_eq!(resumed["recovered"], true, "{resumed}");
-        let missed = natter_tests::Publication::list(&resumed);
+        let missed = Publication::list(&resumed);
         assert_eq!(missed.len(), 1, "{resumed}, heard before: {heard:?}");
     }
 }
