@@ -22,6 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use slotmap::SlotMap;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
@@ -64,6 +65,8 @@ pub enum Event {
 pub struct Accepted {
     pub stream: std::net::TcpStream,
     pub wire: Wire,
+    /// Headers of its request that the backend gets to see, if it is asked who the client is.
+    pub passed: Option<Box<HeaderMap>>,
     /// The bytes that came right behind the handshake.
     pub early: Bytes,
     /// Since when the client has had time to connect, by the node's clock.
@@ -242,6 +245,7 @@ impl Worker {
         let Accepted {
             stream,
             wire,
+            passed,
             early,
             at,
         } = accepted;
@@ -257,7 +261,7 @@ impl Worker {
         };
         let key = self
             .connections
-            .insert(Connection::new(stream.clone(), wire));
+            .insert(Connection::new(stream.clone(), wire, passed));
         self.shared.metrics.connections.inc();
         self.schedule(key, at + self.shared.config.limits.handshake_timeout);
         if self.draining {

@@ -75,6 +75,7 @@ pub fn answer(front: &Front, received: &[u8]) -> Option<Answer> {
         bytes,
         length,
         wire: handshake.wire,
+        passed: passed(front, request.headers()),
     })
 }
 
@@ -83,6 +84,15 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     pub length: usize,
     pub wire: Wire,
+    /// What the backend gets to see of its head.
+    pub passed: Option<Box<HeaderMap>>,
+}
+
+/// The headers that the backend gets to see, if it is asked; most clients have none.
+fn passed(front: &Front, headers: &HeaderMap) -> Option<Box<HeaderMap>> {
+    let webhook = front.shared.auth.webhook.as_ref()?;
+    let passed = webhook.passed(headers);
+    (!passed.is_empty()).then(|| Box::new(passed))
 }
 
 /// A handshake that is fine.
@@ -122,7 +132,14 @@ pub async fn upgrade(
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let headers = handshake.headers();
-    tokio::spawn(take_over(upgrade, front, handshake.wire, peer.since));
+    let passed = passed(&front, request.headers());
+    tokio::spawn(take_over(
+        upgrade,
+        front,
+        handshake.wire,
+        passed,
+        peer.since,
+    ));
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
@@ -204,7 +221,13 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
 }
 
 /// Takes the raw stream out of the HTTP server and hands it over.
-async fn take_over(upgrade: OnUpgrade, front: Front, wire: Wire, since: Instant) {
+async fn take_over(
+    upgrade: OnUpgrade,
+    front: Front,
+    wire: Wire,
+    passed: Option<Box<HeaderMap>>,
+    since: Instant,
+) {
     let raw = async {
         let parts = upgrade
             .await?
@@ -213,6 +236,7 @@ async fn take_over(upgrade: OnUpgrade, front: Front, wire: Wire, since: Instant)
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Accepted {
             stream: parts.io.into_inner().stream.into_std()?,
             wire,
+            passed,
             early: parts.read_buf,
             at: front.shared.time_of(since),
         })

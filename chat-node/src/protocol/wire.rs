@@ -48,6 +48,16 @@ impl Wire {
         }
     }
 
+    /// Transport, protocol and encoding, as backends know them.
+    pub fn described(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::WebSocketJson => ("websocket", "json", "json"),
+            Self::WebSocketProtobuf => ("websocket", "protobuf", "binary"),
+            Self::LinesJson => ("http_stream", "json", "json"),
+            Self::EventsJson => ("sse", "json", "json"),
+        }
+    }
+
     /// Appends the reply to command `id` to `messages`, which [`Wire::frame`] makes ready to send.
     pub fn write_reply(self, messages: &mut Vec<u8>, id: u32, reply: &Reply) {
         self.write_message(messages, |out| match self.encoding() {

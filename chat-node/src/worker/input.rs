@@ -314,7 +314,7 @@ impl Worker {
 
     fn reply(&mut self, key: ConnectionKey, id: u32, mut reply: Reply) {
         if let Reply::Refused(refusal) = &reply {
-            self.shared.metrics.refused(refusal.code.code());
+            self.shared.metrics.refused(refusal.code.counted());
         }
         let missed = self.missed(&mut reply);
         let Some(connection) = self.connections.get_mut(key) else {
