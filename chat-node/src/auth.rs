@@ -70,7 +70,9 @@ pub enum Error {
         "TLS needs the system's certificates of authorities, which cannot be had (SSL_CERT_FILE may name them): {0}"
     )]
     Authorities(std::io::Error),
-    #[error("the file {file} of auth.connectWebhook.tokenFile (--connect-webhook-token-file) cannot be used: {problem}")]
+    #[error(
+        "the file {file} of auth.connectWebhook.tokenFile (--connect-webhook-token-file) cannot be used: {problem}"
+    )]
     TokenFile { file: PathBuf, problem: String },
 }
 
@@ -174,10 +176,7 @@ impl Auth {
     }
 }
 
-fn webhook(
-    config: &ConnectWebhook,
-    metrics: &AuthMetrics,
-) -> Result<Option<Arc<Webhook>>, Error> {
+fn webhook(config: &ConnectWebhook, metrics: &AuthMetrics) -> Result<Option<Arc<Webhook>>, Error> {
     let Some(uri) = config.url.clone() else {
         return Ok(None);
     };

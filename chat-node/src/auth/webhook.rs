@@ -112,7 +112,10 @@ impl Webhook {
         emulated: impl Iterator<Item = (&'a str, &'a str)>,
     ) {
         for (name, value) in emulated {
-            let name = self.passed.iter().find(|known| name.eq_ignore_ascii_case(known.as_str()));
+            let name = self
+                .passed
+                .iter()
+                .find(|known| name.eq_ignore_ascii_case(known.as_str()));
             if let (Some(name), Ok(value)) = (name, HeaderValue::from_str(value))
                 && !headers.contains_key(name)
             {
@@ -123,7 +126,9 @@ impl Webhook {
 
     pub fn ask(self: &Arc<Self>, question: Question) -> Welcome {
         let webhook = self.clone();
-        let asking = self.runtime.spawn(async move { webhook.welcome(question).await });
+        let asking = self
+            .runtime
+            .spawn(async move { webhook.welcome(question).await });
         Box::pin(async {
             // It is aborted only with the process.
             asking.await.unwrap_or_else(|_| Err(unavailable()))
@@ -133,11 +138,14 @@ impl Webhook {
     async fn welcome(&self, question: Question) -> Result<Identity, Denied> {
         let begun = Instant::now();
         let answered = self.answer(question).await;
-        self.metrics.asked_backend(begun.elapsed(), match &answered {
-            Ok(Ok(_)) => "accepted",
-            Ok(Err(_)) => "refused",
-            Err(_) => "failed",
-        });
+        self.metrics.asked_backend(
+            begun.elapsed(),
+            match &answered {
+                Ok(Ok(_)) => "accepted",
+                Ok(Err(_)) => "refused",
+                Err(_) => "failed",
+            },
+        );
         let was_failing = self.is_failing.swap(answered.is_err(), Relaxed);
         let uri = &self.uri;
         match (was_failing, &answered) {
@@ -154,7 +162,11 @@ impl Webhook {
         let headers = self.headers(&question).await?;
         let body = serde_json::to_vec(&question).expect("texts and JSON can be written as JSON");
         let mut last = None;
-        let answered = timeout(self.patience, self.attempts(headers, body.into(), &mut last)).await;
+        let answered = timeout(
+            self.patience,
+            self.attempts(headers, body.into(), &mut last),
+        )
+        .await;
         let body = match answered {
             Ok(body) => body?,
             Err(_) => {
@@ -173,7 +185,11 @@ impl Webhook {
     ) -> Result<Bytes, Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let failure = match self.client.post(&self.uri, headers.clone(), body.clone()).await {
+            let failure = match self
+                .client
+                .post(&self.uri, headers.clone(), body.clone())
+                .await
+            {
                 Ok(answer) => return Ok(answer),
                 Err(failure) if failure.may_pass() => failure,
                 Err(failure) => return Err(failure),

@@ -86,9 +86,13 @@ impl Session {
     ) -> Refused<Question> {
         let bad = |error: NotJson| Refusal::new(ErrorCode::BadRequest, error.to_string());
         let grant = self.grant.as_mut();
-        let mut headers = grant.map_or_else(HeaderMap::new, |grant| std::mem::take(&mut grant.headers));
+        let mut headers =
+            grant.map_or_else(HeaderMap::new, |grant| std::mem::take(&mut grant.headers));
         let emulated = request.headers.iter().flatten();
-        webhook.add_emulated(&mut headers, emulated.map(|(name, value)| (name.as_str(), value.as_str())));
+        webhook.add_emulated(
+            &mut headers,
+            emulated.map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let (transport, protocol, encoding) = wire.described();
         Ok(Question {
             client: self.id,

@@ -91,17 +91,27 @@ mod tests {
         assert_eq!(identity.data.as_deref(), Some(&b"[1,2]"[..]));
         assert_eq!(identity.rooms.len(), 1);
         assert!(!identity.is_refreshable, "the client has no token");
-        assert_eq!(read(br#"{"result":{}}"#).unwrap().unwrap().user, UserId::ANONYMOUS);
+        assert_eq!(
+            read(br#"{"result":{}}"#).unwrap().unwrap().user,
+            UserId::ANONYMOUS
+        );
     }
 
     #[test]
     fn a_refusal_is_handed_on() {
-        let Denied::Refused(refusal) = denied(r#"{"error":{"code":1000,"message":"no such room","temporary":true}}"#) else {
+        let Denied::Refused(refusal) =
+            denied(r#"{"error":{"code":1000,"message":"no such room","temporary":true}}"#)
+        else {
             panic!("a close");
         };
-        assert_eq!((refusal.code.code(), refusal.code.temporary()), (1000, true));
+        assert_eq!(
+            (refusal.code.code(), refusal.code.temporary()),
+            (1000, true)
+        );
         assert_eq!(refusal.detail, "no such room");
-        let Denied::Closed(close) = denied(r#"{"disconnect":{"code":4501,"reason":"banned"},"result":{"user":"ann"}}"#) else {
+        let Denied::Closed(close) =
+            denied(r#"{"disconnect":{"code":4501,"reason":"banned"},"result":{"user":"ann"}}"#)
+        else {
             panic!("an error");
         };
         assert_eq!((close.code, close.reason.as_ref()), (4501, "banned"));
@@ -111,7 +121,10 @@ mod tests {
             let Denied::Closed(close) = denied(&body.to_string()) else {
                 panic!("an error");
             };
-            assert!(close.reason.starts_with("closed by the backend"), "{close:?}");
+            assert!(
+                close.reason.starts_with("closed by the backend"),
+                "{close:?}"
+            );
         }
     }
 
