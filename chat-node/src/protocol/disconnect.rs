@@ -60,7 +60,7 @@ impl CloseReason {
         Self::with_detail(code, "protocol error", detail.as_ref())
     }
 
-    fn with_detail(code: u16, text: &str, detail: &str) -> Self {
+    pub(super) fn with_detail(code: u16, text: &str, detail: &str) -> Self {
         match detail {
             "" => Self::cut(code, text.to_owned()),
             _ => Self::cut(code, format!("{text}: {detail}")),

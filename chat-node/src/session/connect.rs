@@ -222,6 +222,7 @@ impl Session {
         Ok(Step::Reply(Reply::Connect(Box::new(Connected {
             client: self.id,
             ping_seconds: ping.as_millis().div_ceil(1000) as u64,
+            pong: desk.wire.expects_pongs(),
             // Whoever has no token cannot refresh, and SDKs that are told to do end instead: it just comes again.
             ttl: ttl(identity.expires_at, now).filter(|_| identity.is_refreshable),
             data: identity.data,

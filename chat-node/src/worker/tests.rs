@@ -96,6 +96,7 @@ impl Bench {
         inbox.send(Event::Accepted(vec![Accepted {
             wire: Wire::WebSocketJson,
             passed: None,
+            head: Bytes::new(),
             stream,
             early: Default::default(),
             at: Duration::ZERO,
