@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use auth::{Auth, Jwt};
+pub use auth::{Auth, ConnectWebhook, Jwt};
 pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use live::{Live, Renewal};

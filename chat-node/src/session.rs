@@ -19,7 +19,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::auth::{Identity, Later, RoomPass, TokenError};
+use http::HeaderMap;
+
+use crate::auth::{Denied, Identity, Later, RoomPass, TokenError, Welcome};
 use crate::broker::{self, Answer, Author, HistoryPage, Joined, Position};
 use crate::config::{COMMAND_OVERHEAD_BYTES, RoomClass};
 use crate::ids::{RoomName, SessionId, UserId};
@@ -82,7 +84,7 @@ pub enum Step {
 
 /// A question to the broker or about a token, and what is needed to make a reply of the answer.
 pub enum Ask {
-    Identity(Resumes, Later<Identity>),
+    Identity(Resumes, Welcome),
     Enter(Box<Entry>, JoinedAll),
     Refresh(Later<Identity>),
     Pass(Wish, Later<RoomPass>),
@@ -111,7 +113,7 @@ pub type JoinedAll = Pin<Box<dyn Future<Output = Vec<Result<Joined, broker::Erro
 
 /// An [`Ask`] with its answer.
 pub enum Settled {
-    Identity(Resumes, Result<Identity, TokenError>),
+    Identity(Resumes, Result<Identity, Denied>),
     Enter(Box<Entry>, Vec<Result<Joined, broker::Error>>),
     Refresh(Result<Identity, TokenError>),
     Pass(Wish, Result<RoomPass, TokenError>),
@@ -167,11 +169,12 @@ impl Future for Ask {
 type Refused<T> = Result<T, Refusal>;
 
 impl Session {
-    pub fn new() -> Self {
+    /// A session of which the backend will be told `headers`, if it is asked.
+    pub fn new(headers: Option<Box<HeaderMap>>) -> Self {
         Self {
             id: SessionId::random(),
             user: UserId::ANONYMOUS,
-            grant: None,
+            grant: headers.map(|headers| Box::new(Grant::to_be(*headers))),
             state: State::Fresh,
             publishes: Rate::default(),
         }
@@ -353,17 +356,6 @@ fn class_of(room: &RoomName, desk: &Desk<'_>) -> Refused<RoomClass> {
         let detail = "the part before ':' names no configured room class";
         Refusal::new(ErrorCode::UnknownChannel, detail)
     })
-}
-
-impl From<TokenError> for Refusal {
-    fn from(error: TokenError) -> Self {
-        let code = match error {
-            TokenError::Expired(_) => ErrorCode::TokenExpired,
-            TokenError::Invalid(_) => ErrorCode::PermissionDenied,
-            TokenError::NoKeys => ErrorCode::Internal,
-        };
-        Self::new(code, error.to_string())
-    }
 }
 
 impl From<broker::Error> for Refusal {

@@ -23,6 +23,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use slotmap::SlotMap;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -72,6 +73,8 @@ pub enum Event {
 pub struct Accepted {
     pub stream: std::net::TcpStream,
     pub wire: Wire,
+    /// Headers of its request that the backend gets to see, if it is asked who the client is.
+    pub passed: Option<Box<HeaderMap>>,
     /// What is to be written before anything else.
     pub head: Bytes,
     /// The bytes that came right behind a WebSocket's handshake; the first commands of anything else.
@@ -260,6 +263,7 @@ impl Worker {
         let Accepted {
             stream,
             wire,
+            passed,
             head,
             early,
             at,
@@ -276,7 +280,7 @@ impl Worker {
         };
         let key = self
             .connections
-            .insert(Connection::new(stream.clone(), wire));
+            .insert(Connection::new(stream.clone(), wire, passed));
         self.shared.metrics.connections(wire).inc();
         self.schedule(key, at + self.shared.config.limits.handshake_timeout);
         if !head.is_empty()

@@ -75,9 +75,12 @@ fn contradiction(nats: &Nats) -> Option<&'static str> {
 
 fn nobody_could_connect(config: &Config) -> String {
     match config.access.allow_anonymous {
-        Some(_) => "nobody could connect: auth.allowAnonymous (--allow-anonymous) is false, and neither \
-                    auth.jwt.keyFile (--jwt-key-file) nor auth.jwt.jwksURL (--jwt-jwks-url) is given"
-            .to_owned(),
+        Some(_) => {
+            "nobody could connect: auth.allowAnonymous (--allow-anonymous) is false, and neither \
+                    auth.jwt.keyFile (--jwt-key-file) nor auth.jwt.jwksURL (--jwt-jwks-url) nor \
+                    auth.connectWebhook.url (--connect-webhook-url) is given"
+                .to_owned()
+        }
         None => format!(
             "anonymous access on {} needs --allow-anonymous, NATTER_ALLOW_ANONYMOUS=true \
              or auth.allowAnonymous: true; or give keys for tokens (--jwt-key-file, --jwt-jwks-url)",

@@ -204,6 +204,7 @@ impl Door {
         self.upgraded.push(Accepted {
             stream: stream.into(),
             wire: answer.wire,
+            passed: answer.passed,
             head: Bytes::new(),
             early: Bytes::copy_from_slice(&received[answer.length..]),
             at: self.front.shared.time_of(peer.since),

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
@@ -14,6 +15,8 @@ use crate::protocol::Wire;
 #[derive(Debug)]
 pub struct Opening {
     pub wire: Wire,
+    /// Headers of its request that the backend gets to see, if it is asked who the client is.
+    pub passed: Option<Box<HeaderMap>>,
     /// What is written before any message.
     pub head: Bytes,
     /// The first commands; a WebSocket brings its own.

@@ -15,7 +15,7 @@ use crate::protocol::{Wire, unidirectional};
 
 use super::cors::Allowed;
 use super::handover::{Handover, Opening};
-use super::websocket::Front;
+use super::websocket::{Front, passed};
 use super::{Peer, body};
 
 pub const HTTP_STREAM: &str = "/connection/http_stream";
@@ -111,6 +111,8 @@ struct Begin {
     /// Absent where the connection carries other streams, too.
     handover: Option<Handover>,
     headers: HeaderMap,
+    /// What the backend gets to see of the request.
+    passed: Option<Box<HeaderMap>>,
 }
 
 impl Begin {
@@ -123,6 +125,7 @@ impl Begin {
             peer: *peer.expect("every connection puts its peer into its requests"),
             handover: extensions.get().cloned(),
             headers: allowed.map_or_else(HeaderMap::new, |allowed| allowed.0.clone()),
+            passed: passed(front, request.headers()),
         }
     }
 
@@ -147,13 +150,14 @@ impl Begin {
             handover
                 .at_once(Opening {
                     wire,
+                    passed: self.passed,
                     head,
                     commands,
                     since,
                 })
                 .await
         }
-        match pair::open(&self.front, self.peer.since, wire, commands) {
+        match pair::open(&self.front, self.peer.since, wire, self.passed, commands) {
             Ok(body) => (headers, body).into_response(),
             Err(error) => {
                 tracing::warn!(%error, "failed to open a stream");

@@ -69,6 +69,7 @@ impl Front {
         } = taken;
         let Opening {
             wire,
+            passed,
             head,
             commands,
             since,
@@ -77,6 +78,7 @@ impl Front {
             Ok(stream) => self.hand_over([Accepted {
                 stream,
                 wire,
+                passed,
                 head,
                 early: if wire.is_websocket() { early } else { commands },
                 at: self.shared.time_of(since),
@@ -104,6 +106,7 @@ pub fn answer(front: &Front, received: &[u8]) -> Option<Answer> {
         bytes,
         length,
         wire: handshake.wire,
+        passed: passed(front, request.headers()),
     })
 }
 
@@ -112,6 +115,15 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     pub length: usize,
     pub wire: Wire,
+    /// What the backend gets to see of its head.
+    pub passed: Option<Box<HeaderMap>>,
+}
+
+/// The headers that the backend gets to see, if it is asked; most clients have none.
+pub(super) fn passed(front: &Front, headers: &HeaderMap) -> Option<Box<HeaderMap>> {
+    let webhook = front.shared.auth.webhook.as_ref()?;
+    let passed = webhook.passed(headers);
+    (!passed.is_empty()).then(|| Box::new(passed))
 }
 
 /// A handshake that is fine.
@@ -141,7 +153,7 @@ pub async fn upgrade(
     request: Request,
 ) -> Response {
     match checked(&front, peer, &request) {
-        Ok(handshake) => accept(handshake, peer, &request),
+        Ok(handshake) => accept(&front, handshake, peer, &request),
         Err(refusal) => *refusal,
     }
 }
@@ -163,6 +175,7 @@ pub async fn upgrade_unidirectional(
         Ok(Handshake { accept: value, .. }) => {
             let wire = Wire::UniWebSocket;
             accept(
+                &front,
                 Handshake {
                     accept: value,
                     wire,
@@ -188,12 +201,14 @@ fn checked(front: &Front, peer: Peer, request: &Request) -> Result<Handshake, Bo
 }
 
 /// Answers a handshake, and has the connection taken over behind the answer.
-fn accept(handshake: Handshake, peer: Peer, request: &Request) -> Response {
+fn accept(front: &Front, handshake: Handshake, peer: Peer, request: &Request) -> Response {
     let headers = handshake.headers();
+    let passed = passed(front, request.headers());
     let handover = request.extensions().get::<Handover>();
     let handover = handover.expect("every HTTP/1.1 connection can be taken over");
     handover.after_answer(Opening {
         wire: handshake.wire,
+        passed,
         head: Bytes::new(),
         commands: Bytes::new(),
         since: peer.since,

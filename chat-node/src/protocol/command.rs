@@ -83,6 +83,15 @@ pub struct Connect<'a> {
     /// Where the client is in the rooms that it was put into before.
     #[serde(borrow, default)]
     pub subs: Option<HashMap<String, Object<Resume<'a>>>>,
+    /// For the backend, as the rest.
+    #[serde(borrow, default)]
+    pub data: Data<'a>,
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    #[serde(borrow, default)]
+    pub version: Text<'a>,
+    #[serde(default)]
+    pub headers: Option<HashMap<String, String>>,
 }
 
 /// What a client wants of a room that it is put into.

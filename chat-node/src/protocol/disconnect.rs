@@ -46,13 +46,28 @@ impl CloseReason {
         Self::with_detail(3500, "invalid token", detail.as_ref())
     }
 
+    /// What the backend wants the client to be told.
+    pub fn of_backend(code: u16, reason: &str) -> Self {
+        let is_advice = serde_json::from_str::<serde::de::IgnoredAny>(reason).is_ok();
+        match reason.is_empty() || is_advice {
+            true => Self::with_detail(code, "closed by the backend", reason),
+            false => Self::cut(code, reason.to_owned()),
+        }
+    }
+
     /// A frame that breaks RFC 6455 or a limit on frames.
     pub fn violation(code: u16, detail: impl AsRef<str>) -> Self {
         Self::with_detail(code, "protocol error", detail.as_ref())
     }
 
     pub(super) fn with_detail(code: u16, text: &str, detail: &str) -> Self {
-        let mut reason = format!("{text}: {detail}");
+        match detail {
+            "" => Self::cut(code, text.to_owned()),
+            _ => Self::cut(code, format!("{text}: {detail}")),
+        }
+    }
+
+    fn cut(code: u16, mut reason: String) -> Self {
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         Self {
             code,

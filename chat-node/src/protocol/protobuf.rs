@@ -94,6 +94,10 @@ fn request(method: &Method) -> Request<'_> {
         Method::Connect(connect) => Request::Connect(Connect {
             token: Text::plain(&connect.token),
             subs: Some(connect.subs.iter().map(resume).collect()),
+            data: Data::of_bytes(&connect.data),
+            name: Text::plain(&connect.name),
+            version: Text::plain(&connect.version),
+            headers: Some(connect.headers.clone()),
         }),
         Method::Subscribe(subscribe) => Request::Subscribe(Subscribe {
             channel: Text::plain(&subscribe.channel),

@@ -217,6 +217,7 @@ fn write_data(out: &mut Vec<u8>, data: Option<&Bytes>) {
 pub(super) fn message(refusal: &Refusal) -> String {
     match refusal.detail.as_ref() {
         "" => refusal.code.text().to_owned(),
+        detail if refusal.code.text().is_empty() => detail.to_owned(),
         detail => format!("{}: {detail}", refusal.code.text()),
     }
 }

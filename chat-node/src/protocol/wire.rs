@@ -119,6 +119,14 @@ impl Wire {
         }
     }
 
+    /// Transport, protocol and encoding, as backends know them.
+    pub fn described(self) -> (&'static str, &'static str, &'static str) {
+        match self.encoding() {
+            Encoding::Json => (self.transport(), "json", "json"),
+            Encoding::Protobuf => (self.transport(), "protobuf", "binary"),
+        }
+    }
+
     /// Appends the reply to command `id` to `messages`, which [`Wire::frame`] makes ready to send.
     pub fn write_reply(self, messages: &mut Vec<u8>, id: u32, reply: &Reply) {
         self.write_message(messages, |out| match self.encoding() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::net::TcpStream;
 
 use crate::ids::RoomName;
@@ -74,11 +75,11 @@ pub enum Life {
 const REPLY_BACKLOG_BYTES: usize = 64 * 1024;
 
 impl Connection {
-    pub fn new(io: Rc<TcpStream>, wire: Wire) -> Self {
+    pub fn new(io: Rc<TcpStream>, wire: Wire, passed: Option<Box<HeaderMap>>) -> Self {
         Self {
             socket: Socket::new(io),
             wire,
-            session: Session::new(),
+            session: Session::new(passed),
             due: 0,
             held: None,
             owed: None,

@@ -335,7 +335,7 @@ impl Worker {
 
     fn reply(&mut self, key: ConnectionKey, id: u32, mut reply: Reply) {
         if let Reply::Refused(refusal) = &reply {
-            self.shared.metrics.refused(refusal.code.code());
+            self.shared.metrics.refused(refusal.code.counted());
         }
         let Some(wire) = self.connections.get(key).map(|connection| connection.wire) else {
             return;

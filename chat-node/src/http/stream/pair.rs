@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use axum::body::Body;
+use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use tokio::io::AsyncReadExt;
@@ -24,7 +25,13 @@ const PAIR_BYTES: usize = 64 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Gives a worker its end, and returns the other one as a body.
-pub fn open(front: &Front, since: Instant, wire: Wire, commands: Bytes) -> io::Result<Body> {
+pub fn open(
+    front: &Front,
+    since: Instant,
+    wire: Wire,
+    passed: Option<Box<HeaderMap>>,
+    commands: Bytes,
+) -> io::Result<Body> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
@@ -33,6 +40,7 @@ pub fn open(front: &Front, since: Instant, wire: Wire, commands: Bytes) -> io::R
     front.hand_over([Accepted {
         stream: TcpStream::from(OwnedFd::from(theirs)),
         wire,
+        passed,
         head: Bytes::new(),
         early: commands,
         at: front.shared.time_of(since),

@@ -181,6 +181,7 @@ fn tokens_are_read_and_expiry_is_told() {
             },
         )]
         .into(),
+        ..Default::default()
     };
     let connect = read(Method::Connect(connect));
     assert!(
