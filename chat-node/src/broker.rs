@@ -13,8 +13,11 @@ use bytes::Bytes;
 
 use crate::ids::{RoomName, SessionId, UserId};
 
+use self::peers::{CallError, Event, Gathered, Pending, Request, Response};
+
 pub mod memory;
 pub mod nats;
+pub mod peers;
 
 #[cfg(test)]
 mod contract;
@@ -73,7 +76,7 @@ pub struct Author {
 /// What the broker accepted: a message with its place in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Strictly increasing within a room and epoch; may have holes; never 0.
+    /// Strictly increasing within a room and epoch; may have holes. 0 if it is not kept and has no place in the room.
     pub offset: u64,
     pub data: Bytes,
     pub author: Option<Author>,
@@ -212,6 +215,24 @@ pub trait Broker: Send + Sync {
 
     /// The nodes that serve the same rooms, this one included once it has announced itself.
     fn nodes(&self) -> Vec<NodeLoad>;
+
+    /// Asks the other node called `node`, whose [`Peer`](peers::Peer) answers.
+    ///
+    /// Errors: `NoSuchNode` at once if nobody of that name listens, `Unreachable` if no answer came within `patience`.
+    fn call(
+        &self,
+        node: &str,
+        request: Request,
+        patience: Duration,
+    ) -> Pending<Result<Response, CallError>>;
+
+    /// Asks all other nodes, and waits until each node of the directory has answered, or is known not to, or
+    /// `patience` is over: who is silent then is named.
+    fn call_others(&self, request: Request, patience: Duration) -> Pending<Gathered>;
+
+    /// Tells the other nodes that have rooms of `room`'s shard open what happened in `room`. Not kept, never sent
+    /// late, perhaps lost; one node's events about a room come in their order.
+    fn tell_others(&self, room: &RoomName, event: Event);
 
     /// Takes leave of the other nodes: nothing is asked of the broker any more.
     fn leave(&self) -> Answer<()>;

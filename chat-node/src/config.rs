@@ -26,6 +26,7 @@ use std::time::Duration;
 pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use load::{Invocation, Probe};
+pub(crate) use nats::is_node_name;
 pub use nats::{BrokerKind, Nats, ServerUrl, Servers};
 pub use nats_command::{Init, NatsCommand, Run, Streams, Users};
 pub use origins::Origins;

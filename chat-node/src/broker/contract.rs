@@ -1,20 +1,26 @@
 //! What every broker promises, one test for each promise.
 //!
-//! `keeps_the_contract!(make)` in a broker's tests runs them all; `make` is an async function from a feed to a
+//! `keeps_the_contract!(make)` in a broker's tests runs them all; `make` is an async function from a recorder to a
 //! broker that keeps at least 10,000 publications of a room for a minute. Offsets may have holes, and a position
 //! may be beyond the room's newest publication.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Barrier;
+use tokio::time::Instant;
 
 use self::node::{Node, fresh_room, json, message, offsets, room_named, with_id};
+use super::peers::{self, CallError, Event, Gathered, Ping, Request};
 use super::{Author, Error, HistoryQuery, Message, Position, Publication};
 use crate::ids::{RoomName, SessionId, UserId};
 
 pub(super) mod node;
+
+const PING: Request = Request::Ping(Ping {});
+const DEADLINE: Duration = Duration::from_secs(20);
 
 macro_rules! keeps_the_contract {
     ($make:path) => {
@@ -42,6 +48,9 @@ macro_rules! keeps_the_contract {
             an_id_belongs_to_its_room_and_author,
             rooms_do_not_see_each_other,
             rooms_with_similar_names_are_not_confused,
+            a_call_to_a_node_that_is_not_there_fails_at_once,
+            a_node_without_others_gathers_nothing_at_once,
+            what_a_node_tells_others_does_not_come_back,
         }
     };
 }
@@ -590,4 +599,36 @@ pub(super) async fn rooms_with_similar_names_are_not_confused(node: Node) {
             assert_eq!(publication.data, json(room.as_str()));
         }
     }
+}
+
+pub(super) async fn a_call_to_a_node_that_is_not_there_fails_at_once(node: Node) {
+    for name in ["nobody", "all", "*", "a.b", ""] {
+        let begun = Instant::now();
+        let call = node.broker.call(name, PING, DEADLINE);
+        assert_eq!(call.await, Err(CallError::NoSuchNode), "{name}");
+        assert!(begun.elapsed() < DEADLINE / 4, "{name}");
+    }
+}
+
+pub(super) async fn a_node_without_others_gathers_nothing_at_once(node: Node) {
+    let begun = Instant::now();
+    let gathered = node.broker.call_others(PING, DEADLINE).await;
+    assert_eq!(gathered, Gathered::default());
+    assert!(begun.elapsed() < DEADLINE / 4);
+}
+
+pub(super) async fn what_a_node_tells_others_does_not_come_back(node: Node) {
+    let room = fresh_room();
+    node.broker.open(&room);
+    for n in 0..10 {
+        let data = json(n);
+        let event = Event::Publication(peers::Publication { data });
+        node.broker.tell_others(&room, event);
+    }
+    // A publication takes the longer way, and comes later.
+    let offset = node.publish(&room, "kept").await.offset;
+    node.feed.wait_for(&room, offset).await;
+    assert_eq!(node.feed.heard(), []);
+    let kept = node.all_history(&room).await;
+    assert_eq!(offsets(&kept), [offset]);
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::room::Room;
 use self::rooms::Rooms;
+use super::peers::{CallError, Event, Gathered, Pending, Request, Response};
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
 };
@@ -162,6 +163,16 @@ impl Broker for Memory {
         let node = self.node.lock().expect("no panic holds this lock");
         node.iter().cloned().collect()
     }
+
+    fn call(&self, _: &str, _: Request, _: Duration) -> Pending<Result<Response, CallError>> {
+        Box::pin(ready(Err(CallError::NoSuchNode)))
+    }
+
+    fn call_others(&self, _: Request, _: Duration) -> Pending<Gathered> {
+        Box::pin(ready(Gathered::default()))
+    }
+
+    fn tell_others(&self, _: &RoomName, _: Event) {}
 
     fn leave(&self) -> Answer<()> {
         answer(Ok(()))

@@ -18,8 +18,11 @@ pub fn write_push(out: &mut Vec<u8>, room: &RoomName, publication: &Publication)
 pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
     out.extend_from_slice(br#"{"data":"#);
     out.extend_from_slice(&publication.data);
-    out.extend_from_slice(br#","offset":"#);
-    write_number(out, publication.offset);
+    // What is not kept has no offset: SDKs then leave the one that they remember alone.
+    if publication.offset > 0 {
+        out.extend_from_slice(br#","offset":"#);
+        write_number(out, publication.offset);
+    }
     if let Some(author) = &publication.author {
         out.extend_from_slice(br#","info":{"user":"#);
         write_string(out, author.user.as_str());

@@ -12,6 +12,7 @@ use crate::protocol::push;
 #[derive(Debug)]
 pub struct Delivery {
     pub room: RoomName,
+    /// 0 if it is not kept.
     pub offset: u64,
     /// A whole WebSocket text frame with the JSON push.
     pub frame: Bytes,

@@ -8,11 +8,12 @@ use super::room::PUBLICATION_OVERHEAD;
 use super::rooms::{ROOM_OVERHEAD, SWEEP_BUDGET};
 use super::*;
 use crate::broker::contract::keeps_the_contract;
+use crate::broker::contract::node::Recorder;
 use crate::broker::{Epoch, Publication};
 
 keeps_the_contract!(roomy);
 
-async fn roomy(feed: Arc<dyn Feed>) -> Arc<dyn Broker> {
+async fn roomy(feed: Arc<Recorder>) -> Arc<dyn Broker> {
     Arc::new(Memory::new(ROOMY, feed))
 }
 
