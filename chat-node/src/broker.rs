@@ -71,6 +71,30 @@ impl Message {
 pub struct Author {
     pub user: UserId,
     pub client: SessionId,
+    /// What is known of the user in all rooms, and in this one: compact JSON of at most [`MAX_INFO_BYTES`] each.
+    pub conn_info: Option<Bytes>,
+    pub chan_info: Option<Bytes>,
+}
+
+/// Every publication of a session carries its info.
+pub const MAX_INFO_BYTES: usize = 8 * 1024;
+
+impl Author {
+    /// A session of which nothing more is known than whose it is.
+    pub fn plain(user: UserId, client: SessionId) -> Self {
+        Self {
+            user,
+            client,
+            conn_info: None,
+            chan_info: None,
+        }
+    }
+
+    /// The size of what is known beyond user and session.
+    pub fn info_bytes(&self) -> usize {
+        let length = |info: &Option<Bytes>| info.as_ref().map_or(0, Bytes::len);
+        length(&self.conn_info) + length(&self.chan_info)
+    }
 }
 
 /// What the broker accepted: a message with its place in the room.
@@ -85,7 +109,12 @@ pub struct Publication {
 impl Publication {
     /// About how many bytes this takes in a reply, names and author included.
     pub fn wire_bytes(&self) -> usize {
-        self.data.len() + 128
+        self.payload_bytes() + 128
+    }
+
+    /// The size of what clients may make as long as they like.
+    pub fn payload_bytes(&self) -> usize {
+        self.data.len() + self.author.as_ref().map_or(0, Author::info_bytes)
     }
 }
 

@@ -8,10 +8,13 @@ pub mod disconnect;
 pub mod error_code;
 pub mod push;
 pub mod reply;
+pub mod wire;
 
 pub use command::{Command, Commands, Request};
 pub use disconnect::CloseReason;
 pub use error_code::{ErrorCode, Refusal};
+pub use push::Push;
+pub use wire::Wire;
 
 /// Appends `text` as a JSON string.
 fn write_string(out: &mut Vec<u8>, text: &str) {

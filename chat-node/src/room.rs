@@ -1,4 +1,4 @@
-//! The members of one room on one worker, and the log they read from.
+//! The members of one room on one worker who are written to alike, and the log they read from.
 //!
 //! A member is a connection and a cursor, never a session: the pump needs no more.
 
@@ -12,12 +12,13 @@ mod tests;
 
 use crate::broker::Epoch;
 use crate::ids::RoomName;
+use crate::protocol::Wire;
 use crate::socket::ConnectionKey;
 
 use log::RoomLog;
 
 slotmap::new_key_type! {
-    /// A room on one worker.
+    /// A room on one worker, for one wire.
     pub struct RoomKey;
 }
 
@@ -42,6 +43,10 @@ impl Member {
 #[derive(Debug)]
 pub struct Room {
     pub name: RoomName,
+    /// What the log is written in.
+    pub wire: Wire,
+    /// The room of the same name whose members have another wire.
+    pub sibling: Option<RoomKey>,
     pub members: Vec<Member>,
     pub log: RoomLog,
     /// Whether the pump has been asked to visit the room.
@@ -68,9 +73,11 @@ pub struct Pass {
 }
 
 impl Room {
-    pub fn new(name: RoomName) -> Self {
+    pub fn new(name: RoomName, wire: Wire) -> Self {
         Self {
             name,
+            wire,
+            sibling: None,
             members: Vec::new(),
             log: RoomLog::default(),
             queued: false,

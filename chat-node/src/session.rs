@@ -19,7 +19,7 @@ use crate::ids::{RoomName, SessionId, UserId};
 use crate::node::Shared;
 use crate::protocol::command::Text;
 use crate::protocol::reply::Reply;
-use crate::protocol::{CloseReason, Command, ErrorCode, Refusal, Request};
+use crate::protocol::{CloseReason, Command, ErrorCode, Refusal, Request, Wire};
 use crate::rate::Rate;
 use crate::room::local::LocalRooms;
 use crate::room::registry::WorkerIndex;
@@ -46,6 +46,8 @@ enum State {
 /// What a session may touch while it handles a command.
 pub struct Desk<'a> {
     pub connection: ConnectionKey,
+    /// How the connection is written to.
+    pub wire: Wire,
     pub worker: WorkerIndex,
     pub rooms: &'a mut LocalRooms,
     pub shared: &'a Shared,

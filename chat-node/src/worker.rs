@@ -29,7 +29,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use crate::broker::Epoch;
 use crate::ids::RoomName;
 use crate::node::Shared;
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, Wire};
 use crate::room::delivery::Delivery;
 use crate::room::local::LocalRooms;
 use crate::room::registry::WorkerIndex;
@@ -62,6 +62,7 @@ pub enum Event {
 /// A socket whose WebSocket handshake is done.
 pub struct Accepted {
     pub stream: std::net::TcpStream,
+    pub wire: Wire,
     /// The bytes that came right behind the handshake.
     pub early: Bytes,
     /// Since when the client has had time to connect, by the node's clock.
@@ -234,7 +235,12 @@ impl Worker {
     }
 
     fn accept(&mut self, accepted: Accepted) {
-        let Accepted { stream, early, at } = accepted;
+        let Accepted {
+            stream,
+            wire,
+            early,
+            at,
+        } = accepted;
         // A socket that comes out of the HTTP server is registered anew, which drops that server's waker: it would
         // keep the server's finished task, some 2 KB, alive as long as the socket.
         let stream = match TcpStream::from_std(stream) {
@@ -245,7 +251,9 @@ impl Worker {
                 return;
             }
         };
-        let key = self.connections.insert(Connection::new(stream.clone()));
+        let key = self
+            .connections
+            .insert(Connection::new(stream.clone(), wire));
         self.shared.metrics.connections.inc();
         self.schedule(key, at + self.shared.config.limits.handshake_timeout);
         if self.draining {
@@ -313,6 +321,7 @@ impl Worker {
         let connection = self.connections.get_mut(key)?;
         let desk = Desk {
             connection: key,
+            wire: connection.wire,
             worker: self.index,
             rooms: &mut self.rooms,
             shared: &self.shared,
@@ -330,10 +339,8 @@ impl Worker {
         }
         connection.session.end(&mut desk);
         connection.begin_closing();
-        let shared = &self.shared;
-        shared.metrics.disconnect(reason.code);
-        let mut frame = Vec::new();
-        crate::frame::write_close(&mut frame, reason.code, &reason.reason);
+        let frame = connection.wire.close(reason);
+        self.shared.metrics.disconnect(reason.code);
         self.send(key, &frame);
         self.finish_if_flushed(key);
     }

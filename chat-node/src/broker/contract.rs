@@ -123,9 +123,11 @@ pub(super) async fn a_publication_arrives_as_it_was_published(node: Node) {
     let client = SessionId::random();
     let authors = [
         None,
+        Some(Author::plain(UserId::ANONYMOUS, client)),
         Some(Author {
-            user: UserId::ANONYMOUS,
-            client,
+            conn_info: Some(r#"{"name":"Ann ü"}"#.into()),
+            chan_info: Some("[7,null]".into()),
+            ..Author::plain(UserId::named("ann"), client)
         }),
     ];
     let mut expected = Vec::new();
@@ -142,7 +144,8 @@ pub(super) async fn a_publication_arrives_as_it_was_published(node: Node) {
             }));
         }
     }
-    node.feed.wait_for(&room, expected[7].offset).await;
+    let last = expected.last().expect("something was published").offset;
+    node.feed.wait_for(&room, last).await;
     assert_eq!(node.feed.of(&room), expected);
     assert_eq!(node.join(&room, Some(start)).await.publications, expected);
     assert_eq!(node.all_history(&room).await, expected);
@@ -510,10 +513,7 @@ pub(super) async fn an_id_stands_for_one_message(node: Node) {
 
 pub(super) async fn an_id_belongs_to_its_room_and_author(node: Node) {
     let rooms = [fresh_room(), fresh_room()];
-    let author = |user| Author {
-        user: UserId::named(user),
-        client: SessionId::random(),
-    };
+    let author = |user| Author::plain(UserId::named(user), SessionId::random());
     let (ann, bob) = (author("ann"), author("bob"));
     let elsewhere = Author {
         client: SessionId::random(),

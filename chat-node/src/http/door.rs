@@ -19,6 +19,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::runtime::Handle;
 
+use crate::protocol::Wire;
 use crate::worker::Accepted;
 
 use super::resumed::Resumed;
@@ -198,6 +199,7 @@ impl Door {
         }
         self.upgraded.push(Accepted {
             stream: stream.into(),
+            wire: Wire::WebSocketJson,
             early: Bytes::copy_from_slice(&received[length..]),
             at: self.front.shared.time_of(peer.since),
         });

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 
 use crate::node::Shared;
+use crate::protocol::Wire;
 use crate::worker::{Accepted, Event, Inbox};
 
 use super::client_address::client_address;
@@ -177,6 +178,7 @@ async fn take_over(upgrade: OnUpgrade, front: Front, since: Instant) {
             .map_err(|_| "the server runs on plain TCP only")?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Accepted {
             stream: parts.io.into_inner().stream.into_std()?,
+            wire: Wire::WebSocketJson,
             early: parts.read_buf,
             at: front.shared.time_of(since),
         })

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-/// A close frame's code and reason.
+/// What a client is told when its session ends: a close frame's code and reason, or those of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseReason {
     pub code: u16,

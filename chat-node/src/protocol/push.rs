@@ -1,20 +1,53 @@
-//! What the server sends unasked: publications.
+//! What the server sends unasked.
 
-use crate::broker::Publication;
+use crate::broker::{Author, Publication};
 use crate::ids::RoomName;
 
-use super::{write_number, write_string};
+use super::{CloseReason, write_number, write_string};
 
-/// Appends `{"push":{"channel":…,"pub":{…}}}`.
-pub fn write_push(out: &mut Vec<u8>, room: &RoomName, publication: &Publication) {
-    out.extend_from_slice(br#"{"push":{"channel":"#);
-    write_string(out, room.as_str());
-    out.extend_from_slice(br#","pub":"#);
-    write_publication(out, publication);
-    out.extend_from_slice(b"}}");
+/// One message that answers no command.
+#[derive(Clone, Copy, Debug)]
+pub enum Push<'a> {
+    Publication(&'a RoomName, &'a Publication),
+    /// The session ends: for transports whose end carries no code.
+    Disconnect(&'a CloseReason),
 }
 
-/// Appends a publication: `{"data":…,"offset":5,"info":{"user":"","client":"…"}}`.
+impl Push<'_> {
+    /// About how many bytes it takes.
+    pub fn about_bytes(&self) -> usize {
+        match self {
+            Self::Publication(room, publication) => {
+                publication.data.len() + room.as_str().len() + 160
+            }
+            Self::Disconnect(reason) => reason.reason.len() + 64,
+        }
+    }
+
+    /// Appends `{"push":{…}}`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"push":"#);
+        match self {
+            Self::Publication(room, publication) => {
+                out.extend_from_slice(br#"{"channel":"#);
+                write_string(out, room.as_str());
+                out.extend_from_slice(br#","pub":"#);
+                write_publication(out, publication);
+                out.push(b'}');
+            }
+            Self::Disconnect(CloseReason { code, reason }) => {
+                out.extend_from_slice(br#"{"disconnect":{"code":"#);
+                write_number(out, (*code).into());
+                out.extend_from_slice(br#","reason":"#);
+                write_string(out, reason);
+                out.extend_from_slice(b"}}");
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Appends a publication: `{"data":…,"offset":5,"info":{…}}`.
 pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
     out.extend_from_slice(br#"{"data":"#);
     out.extend_from_slice(&publication.data);
@@ -24,11 +57,26 @@ pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
         write_number(out, publication.offset);
     }
     if let Some(author) = &publication.author {
-        out.extend_from_slice(br#","info":{"user":"#);
-        write_string(out, author.user.as_str());
-        out.extend_from_slice(br#","client":""#);
-        out.extend_from_slice(author.client.to_string().as_bytes());
-        out.extend_from_slice(br#""}"#);
+        out.extend_from_slice(br#","info":"#);
+        write_client_info(out, author);
+    }
+    out.push(b'}');
+}
+
+/// Appends who a session is: `{"user":"ann","client":"…","conn_info":…,"chan_info":…}`.
+pub(super) fn write_client_info(out: &mut Vec<u8>, author: &Author) {
+    out.extend_from_slice(br#"{"user":"#);
+    write_string(out, author.user.as_str());
+    out.extend_from_slice(br#","client":""#);
+    out.extend_from_slice(author.client.to_string().as_bytes());
+    out.push(b'"');
+    if let Some(info) = &author.conn_info {
+        out.extend_from_slice(br#","conn_info":"#);
+        out.extend_from_slice(info);
+    }
+    if let Some(info) = &author.chan_info {
+        out.extend_from_slice(br#","chan_info":"#);
+        out.extend_from_slice(info);
     }
     out.push(b'}');
 }

@@ -173,8 +173,9 @@ mod tests {
                 offset: 5,
                 data: r#"{"t":"hi"}"#.into(),
                 author: Some(Author {
-                    user: UserId::ANONYMOUS,
-                    client,
+                    conn_info: Some(r#"{"name":"Ann"}"#.into()),
+                    chan_info: Some("7".into()),
+                    ..Author::plain(UserId::named("ann"), client)
                 }),
             })],
         });
@@ -183,7 +184,9 @@ mod tests {
             json!({"id": 7, "subscribe": {
                 "recoverable": true, "positioned": true, "offset": 5, "epoch": "e\"1",
                 "was_recovering": true, "recovered": true,
-                "publications": [{"data": {"t": "hi"}, "offset": 5, "info": {"user": "", "client": client.to_string()}}]
+                "publications": [{"data": {"t": "hi"}, "offset": 5, "info": {
+                    "user": "ann", "client": client.to_string(), "conn_info": {"name": "Ann"}, "chan_info": 7
+                }}]
             }})
         );
     }

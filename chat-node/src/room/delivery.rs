@@ -1,41 +1,54 @@
-//! A publication on its way to members: encoded and framed once per node, shared by all workers.
+//! A publication on its way to members: encoded and framed once per node and wire, shared by all workers.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::broker::Publication;
-use crate::frame;
 use crate::ids::RoomName;
-use crate::protocol::push;
+use crate::protocol::push::Push;
+use crate::protocol::wire::Wire;
 
 #[derive(Debug)]
 pub struct Delivery {
     pub room: RoomName,
-    /// 0 if it is not kept.
-    pub offset: u64,
-    /// A whole WebSocket text frame with the JSON push.
-    pub frame: Bytes,
+    pub publication: Arc<Publication>,
     /// When the broker handed it over.
     pub accepted: Instant,
+    /// By [`Wire::index`]: the push, ready to send, once a worker has a member who needs it.
+    frames: [OnceLock<Box<[u8]>>; Wire::ALL.len()],
 }
 
 impl Delivery {
-    pub fn encode(room: &RoomName, publication: &Publication) -> Self {
+    pub fn new(room: &RoomName, publication: &Arc<Publication>) -> Self {
         Self {
             room: room.clone(),
-            offset: publication.offset,
-            frame: push_frame(room, publication).into(),
+            publication: publication.clone(),
             accepted: Instant::now(),
+            frames: Default::default(),
         }
+    }
+
+    /// The push as members of `wire` get it.
+    pub fn frame(&self, wire: Wire) -> &[u8] {
+        self.frames[wire.index()].get_or_init(|| {
+            let push = Push::Publication(&self.room, &self.publication);
+            wire.push(&push).into()
+        })
     }
 }
 
-/// The push of `publication` as a WebSocket text frame.
-pub fn push_frame(room: &RoomName, publication: &Publication) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(publication.data.len() + room.as_str().len() + 160);
-    push::write_push(&mut payload, room, publication);
-    let mut frame = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
-    frame::write_text(&mut frame, &payload);
-    frame
+#[cfg(test)]
+impl Delivery {
+    /// One whose frames are what `frame` makes for each wire.
+    pub fn framed(room: &RoomName, offset: u64, frame: impl Fn(Wire) -> Vec<u8>) -> Self {
+        let publication = Publication {
+            offset,
+            data: Default::default(),
+            author: None,
+        };
+        Self {
+            frames: Wire::ALL.map(|wire| OnceLock::from(frame(wire).into_boxed_slice())),
+            ..Self::new(room, &Arc::new(publication))
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! The rooms of one worker: who is in which, both ways round, and which of them the pump has to visit.
+//!
+//! A room whose members have several wires is several rooms here, each with a log of its own; to everybody else they
+//! are one.
 
 use std::collections::{HashMap, VecDeque};
+use std::iter;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
@@ -8,6 +12,7 @@ use slotmap::{SecondaryMap, SlotMap};
 
 use crate::broker::Epoch;
 use crate::ids::RoomName;
+use crate::protocol::Wire;
 use crate::socket::ConnectionKey;
 
 use super::delivery::Delivery;
@@ -16,6 +21,7 @@ use super::{Member, Pass, Room, RoomKey};
 
 #[derive(Default)]
 pub struct LocalRooms {
+    /// The first room of each name; the others hang on it as siblings.
     by_name: HashMap<RoomName, RoomKey, RandomState>,
     rooms: SlotMap<RoomKey, Room>,
     joined: SecondaryMap<ConnectionKey, Vec<Place>>,
@@ -33,13 +39,20 @@ pub struct Place {
 
 impl LocalRooms {
     /// Adds `connection` to the room as a member whose join is still out. True if it is the worker's first there.
-    pub fn enter(&mut self, connection: ConnectionKey, name: &RoomName) -> (RoomKey, bool) {
-        let known = self.by_name.get(name).copied();
-        let key = known.unwrap_or_else(|| {
-            let key = self.rooms.insert(Room::new(name.clone()));
-            self.by_name.insert(name.clone(), key);
-            key
-        });
+    pub fn enter(
+        &mut self,
+        connection: ConnectionKey,
+        wire: Wire,
+        name: &RoomName,
+    ) -> (RoomKey, bool) {
+        let first = !self.by_name.contains_key(name);
+        let known = self
+            .named(name.as_str())
+            .find(|(_, room)| room.wire == wire);
+        let key = match known {
+            Some((key, _)) => key,
+            None => self.open(name, wire),
+        };
         let room = &mut self.rooms[key];
         let place = Place {
             room: key,
@@ -57,7 +70,19 @@ impl LocalRooms {
         // Most sessions are in one room: no spare capacity for the first.
         let places = places.or_insert_with(|| Vec::with_capacity(1));
         places.push(place);
-        (key, known.is_none())
+        (key, first)
+    }
+
+    fn open(&mut self, name: &RoomName, wire: Wire) -> RoomKey {
+        let key = self.rooms.insert(Room::new(name.clone(), wire));
+        self.rooms[key].sibling = self.by_name.insert(name.clone(), key);
+        key
+    }
+
+    /// Every room of that name, one for each wire.
+    fn named(&self, name: &str) -> impl Iterator<Item = (RoomKey, &Room)> {
+        let first = self.by_name.get(name).copied();
+        iter::successors(first, |key| self.rooms[*key].sibling).map(|key| (key, &self.rooms[key]))
     }
 
     /// Lets the feed reach a member whose join answered: everything after `offset` is for it.
@@ -115,14 +140,38 @@ impl LocalRooms {
         }
         let mut room = self.rooms.remove(place.room)?;
         room.log.clear(&mut self.spares);
-        self.by_name.remove(&room.name);
-        Some(room.name)
+        self.unlink(place.room, &room).then_some(room.name)
+    }
+
+    /// Takes a room that was removed from its siblings. True if it had none.
+    fn unlink(&mut self, key: RoomKey, removed: &Room) -> bool {
+        let mut current = self.by_name[&removed.name];
+        if current != key {
+            while self.rooms[current].sibling != Some(key) {
+                current = self.rooms[current]
+                    .sibling
+                    .expect("every room can be reached by its name");
+            }
+            self.rooms[current].sibling = removed.sibling;
+            return false;
+        }
+        match removed.sibling {
+            Some(sibling) => {
+                self.by_name.insert(removed.name.clone(), sibling);
+                false
+            }
+            None => {
+                self.by_name.remove(&removed.name);
+                true
+            }
+        }
     }
 
     /// The room of that name, if `connection` is in it.
     pub fn find(&self, connection: ConnectionKey, name: &str) -> Option<RoomKey> {
-        let room = *self.by_name.get(name)?;
-        self.place_in(connection, room).map(|place| place.room)
+        self.named(name)
+            .find_map(|(room, _)| self.place_in(connection, room))
+            .map(|place| place.room)
     }
 
     fn place_in(&self, connection: ConnectionKey, room: RoomKey) -> Option<Place> {
@@ -135,17 +184,17 @@ impl LocalRooms {
     /// Drops what the room's members have not got: it is of another incarnation than `epoch`. Returns those who had
     /// their place in that one.
     pub fn become_other(&mut self, name: &RoomName, epoch: Epoch) -> Vec<ConnectionKey> {
-        let key = self.by_name.get(name).copied();
-        let Some(room) = key.and_then(|key| self.rooms.get_mut(key)) else {
-            return Vec::new();
-        };
-        room.log.clear(&mut self.spares);
-        room.epoch = Some(epoch);
-        let placed = room
-            .members
-            .iter()
-            .filter(|member| member.after != Member::ASKED);
-        placed.map(|member| member.connection).collect()
+        let mut next = self.by_name.get(name).copied();
+        let mut placed = Vec::new();
+        while let Some(room) = next.and_then(|key| self.rooms.get_mut(key)) {
+            next = room.sibling;
+            room.log.clear(&mut self.spares);
+            room.epoch = Some(epoch.clone());
+            let members = room.members.iter();
+            let had_place = members.filter(|member| member.after != Member::ASKED);
+            placed.extend(had_place.map(|member| member.connection));
+        }
+        placed
     }
 
     /// Takes notice that a join was answered with `epoch`. False if the room has become another one meanwhile.
@@ -170,17 +219,18 @@ impl LocalRooms {
 
     /// Appends a delivery to its room's log and has the pump visit the room.
     pub fn append(&mut self, delivery: &Delivery) {
-        let Some(&key) = self.by_name.get(&delivery.room) else {
-            return;
-        };
-        let log = &mut self.rooms[key].log;
-        log.append(
-            delivery.offset,
-            &delivery.frame,
-            delivery.accepted,
-            &mut self.spares,
-        );
-        self.visit(key);
+        let mut next = self.by_name.get(&delivery.room).copied();
+        while let Some(key) = next {
+            let room = &mut self.rooms[key];
+            next = room.sibling;
+            room.log.append(
+                delivery.publication.offset,
+                delivery.frame(room.wire),
+                delivery.accepted,
+                &mut self.spares,
+            );
+            self.visit(key);
+        }
     }
 
     /// Has the pump visit every member of the room once more, also those it has just visited.

@@ -63,7 +63,7 @@ impl Feed for Registry {
         let (Some(workers), Some(inboxes)) = (interested.get(room), self.inboxes.get()) else {
             return;
         };
-        let delivery = Arc::new(Delivery::encode(room, publication));
+        let delivery = Arc::new(Delivery::new(room, publication));
         for worker in workers {
             inboxes[usize::from(*worker)].send(Event::Delivery(delivery.clone()));
         }

@@ -1,15 +1,15 @@
-//! Random joins, leaves, stalls and floods: every member gets each publication after its join once, whole, in order.
+//! Random joins, leaves, stalls and floods: every member gets each publication after its join once, whole, in order,
+//! and as its own wire has it.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use slotmap::SlotMap;
 
 use super::delivery::Delivery;
 use super::local::LocalRooms;
 use crate::ids::RoomName;
+use crate::protocol::Wire;
 use crate::socket::ConnectionKey;
 
 #[derive(Clone, Debug)]
@@ -70,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A client with a fake kernel buffer in front of it.
 struct Client {
     key: ConnectionKey,
+    wire: Wire,
     room_for: usize,
     unsent: Option<Vec<u8>>,
     got: Vec<u8>,
@@ -80,9 +81,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(keys: &mut SlotMap<ConnectionKey, ()>) -> Self {
+    fn new(keys: &mut SlotMap<ConnectionKey, ()>, wire: Wire) -> Self {
         Self {
             key: keys.insert(()),
+            wire,
             room_for: 50,
             unsent: None,
             got: Vec::new(),
@@ -129,7 +131,9 @@ impl Bench {
                 .collect(),
             last: [0; ROOMS],
             feed: Default::default(),
-            clients: (0..CLIENTS).map(|_| Client::new(&mut keys)).collect(),
+            clients: (0..CLIENTS)
+                .map(|client| Client::new(&mut keys, Wire::ALL[client % 2]))
+                .collect(),
             keys,
         }
     }
@@ -147,7 +151,8 @@ impl Bench {
             Step::Leave { client, room } => self.leave(client, room),
             Step::Vanish { client } => {
                 self.rooms.leave_all(self.clients[client].key);
-                self.clients[client] = Client::new(&mut self.keys);
+                let wire = self.clients[client].wire;
+                self.clients[client] = Client::new(&mut self.keys, wire);
             }
             Step::Reads { client, bytes } => {
                 self.clients[client].room_for += bytes;
@@ -162,15 +167,12 @@ impl Bench {
     fn publish(&mut self, room: usize, bytes: usize) {
         self.last[room] += 7;
         let offset = self.last[room];
-        let mut frame = format!("<{room}:{offset}:").into_bytes();
-        frame.resize(frame.len() + bytes, b'x');
-        frame.push(b'>');
-        let delivery = Delivery {
-            room: self.names[room].clone(),
-            offset,
-            frame: Bytes::from(frame),
-            accepted: Instant::now(),
-        };
+        let delivery = Delivery::framed(&self.names[room], offset, |wire| {
+            let mut frame = format!("<{room}:{offset}:{}:", wire.index()).into_bytes();
+            frame.resize(frame.len() + bytes, b'x');
+            frame.push(b'>');
+            frame
+        });
         // As the registry does: only rooms with members are fed.
         if self
             .clients
@@ -197,7 +199,8 @@ impl Bench {
             return;
         }
         let key = self.clients[client].key;
-        self.rooms.enter(key, &self.names[room]);
+        let wire = self.clients[client].wire;
+        self.rooms.enter(key, wire, &self.names[room]);
         self.clients[client]
             .joined
             .insert(room, (self.last[room], None));
@@ -228,7 +231,8 @@ impl Bench {
             self.rooms.leave(client.key, key);
             // What was under way is lost to it, what it got before must still be right: checked as a prefix.
             let on_its_way = client.unsent.as_deref().unwrap_or_default();
-            let upto = received(&[&client.got, on_its_way].concat(), room).len();
+            let got = [&client.got, on_its_way].concat();
+            let upto = received(&got, client.wire, room).len();
             let mut seen = 0;
             client.due.retain(|(due, _)| {
                 seen += usize::from(*due == room);
@@ -301,7 +305,7 @@ impl Bench {
                     .filter(|(due, _)| *due == room)
                     .map(|(_, offset)| *offset)
                     .collect();
-                prop_assert_eq!(received(&client.got, room), due);
+                prop_assert_eq!(received(&client.got, client.wire, room), due);
             }
             for place in self.rooms.places(client.key).to_vec() {
                 prop_assert_eq!(self.rooms.get_mut(place.room).unwrap().log.bytes(), 0);
@@ -321,13 +325,14 @@ fn write(room: &mut super::Room, index: usize, client: &mut Client) {
     }
 }
 
-/// The offsets of `room` among the whole frames in `got`.
-fn received(got: &[u8], room: usize) -> Vec<u64> {
+/// The offsets of `room` among the whole frames in `got`, all of which must be in `wire`.
+fn received(got: &[u8], wire: Wire, room: usize) -> Vec<u64> {
     let text = std::str::from_utf8(got).unwrap();
     text.split_inclusive('>')
         .filter(|frame| frame.ends_with('>'))
         .filter_map(|frame| {
             let fields: Vec<_> = frame.strip_prefix('<').unwrap().split(':').collect();
+            assert_eq!(fields[2], wire.index().to_string());
             (fields[0] == room.to_string()).then(|| fields[1].parse().unwrap())
         })
         .collect()

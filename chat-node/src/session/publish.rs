@@ -40,10 +40,7 @@ impl Session {
         }
         let message = Message {
             data,
-            author: Some(Author {
-                user: self.user.clone(),
-                client: self.id,
-            }),
+            author: Some(Author::plain(self.user.clone(), self.id)),
             id: None,
         };
         let asked = Instant::now();

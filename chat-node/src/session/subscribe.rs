@@ -55,7 +55,7 @@ impl Session {
             offset: request.offset.0,
             epoch: request.epoch.decode().unwrap_or("_".into()).into(),
         });
-        let (key, first) = desk.rooms.enter(desk.connection, &room);
+        let (key, first) = desk.rooms.enter(desk.connection, desk.wire, &room);
         if first {
             desk.shared.enter(desk.worker, &room);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::ids::RoomName;
+use crate::protocol::Wire;
 use crate::session::Session;
 use crate::socket::Socket;
 
@@ -23,6 +24,7 @@ pub const GOODBYE_PATIENCE: Duration = Duration::from_secs(3);
 
 pub struct Connection {
     pub socket: Socket,
+    pub wire: Wire,
     pub session: Session,
     /// When the connection is to be looked at next; entries of the timer wheel for other ticks are stale.
     pub due: Tick,
@@ -72,9 +74,10 @@ pub enum Life {
 const REPLY_BACKLOG_BYTES: usize = 64 * 1024;
 
 impl Connection {
-    pub fn new(io: Rc<TcpStream>) -> Self {
+    pub fn new(io: Rc<TcpStream>, wire: Wire) -> Self {
         Self {
             socket: Socket::new(io),
+            wire,
             session: Session::new(),
             due: 0,
             held: None,

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::frame;
 use crate::protocol::CloseReason;
 use crate::socket::ConnectionKey;
 
@@ -58,8 +57,7 @@ impl Worker {
                 }
                 connection.life = Life::Pinged { pinged_at: tick };
                 let pong_due = TICK * tick + limits.pong_timeout;
-                let mut ping = Vec::with_capacity(4);
-                frame::write_text(&mut ping, b"{}");
+                let ping = connection.wire.ping();
                 self.send(key, &ping);
                 self.schedule(key, pong_due);
             }

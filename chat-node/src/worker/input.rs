@@ -293,11 +293,11 @@ impl Worker {
             self.shared.metrics.refused(refusal.code.code());
         }
         let missed = self.missed(&mut reply);
-        if !self.replies.is_empty() {
-            self.replies.push(b'\n');
-        }
-        reply.write(&mut self.replies, id);
-        let (Some(missed), Some(connection)) = (missed, self.connections.get_mut(key)) else {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        connection.wire.write_reply(&mut self.replies, id, &reply);
+        let Some(missed) = missed else {
             return;
         };
         let fits = missed.is_empty();
@@ -313,13 +313,14 @@ impl Worker {
         if self.replies.is_empty() {
             return;
         }
-        let mut payload = std::mem::take(&mut self.replies);
-        let mut frame = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
-        frame::write_text(&mut frame, &payload);
-        self.owe(key, frame);
-        payload.clear();
-        if payload.capacity() <= FRAME_BYTES {
-            self.replies = payload;
+        let mut messages = std::mem::take(&mut self.replies);
+        if let Some(connection) = self.connections.get(key) {
+            let frame = connection.wire.frame(&messages);
+            self.owe(key, frame);
+        }
+        messages.clear();
+        if messages.capacity() <= FRAME_BYTES {
+            self.replies = messages;
         }
     }
 

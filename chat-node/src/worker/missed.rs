@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::broker::Publication;
 use crate::ids::RoomName;
 use crate::protocol::reply::Reply;
-use crate::room::delivery::push_frame;
+use crate::protocol::{Push, Wire};
 use crate::socket::ConnectionKey;
 
 use super::Worker;
@@ -51,7 +51,7 @@ impl Worker {
             if !missed.is_empty() && connection.socket.is_blocked() {
                 return;
             }
-            let frames = missed.encode(FRAME_BYTES);
+            let frames = missed.encode(connection.wire, FRAME_BYTES);
             if frames.is_empty() {
                 self.enter_feed(key);
                 continue;
@@ -68,7 +68,7 @@ impl Worker {
                 .as_mut()
                 .and_then(|missed| missed.front_mut())
         {
-            let frames = missed.encode(usize::MAX);
+            let frames = missed.encode(connection.wire, usize::MAX);
             self.send(key, &frames);
             self.enter_feed(key);
         }
@@ -104,12 +104,12 @@ impl Missed {
     }
 
     /// The next pushes as frames, up to `bytes` and one more; empty when none are left.
-    fn encode(&mut self, bytes: usize) -> Vec<u8> {
+    fn encode(&mut self, wire: Wire, bytes: usize) -> Vec<u8> {
         let mut frames = Vec::new();
         while frames.len() < bytes
             && let Some(publication) = self.publications.next()
         {
-            frames.extend_from_slice(&push_frame(&self.room, &publication));
+            frames.extend_from_slice(&wire.push(&Push::Publication(&self.room, &publication)));
         }
         frames
     }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::node::Shared;
+use crate::protocol::Wire;
 use crate::room::registry::Registry;
 
 type Acknowledge = oneshot::Sender<Result<Position, Error>>;
@@ -102,6 +103,7 @@ impl Bench {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         inbox.send(Event::Accepted(vec![Accepted {
+            wire: Wire::WebSocketJson,
             stream,
             early: Default::default(),
             at: Duration::ZERO,

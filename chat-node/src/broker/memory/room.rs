@@ -31,7 +31,7 @@ struct Kept {
 
 impl Kept {
     fn bytes(&self) -> usize {
-        self.publication.data.len() + PUBLICATION_OVERHEAD
+        self.publication.payload_bytes() + PUBLICATION_OVERHEAD
     }
 }
 

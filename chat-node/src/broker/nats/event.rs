@@ -10,7 +10,7 @@ use data_encoding::BASE64;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::super::{Author, Message, Publication};
+use super::super::{Author, MAX_INFO_BYTES, Message, Publication};
 use super::subject::{Kind, RoomToken};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::protocol::compact::compact;
@@ -34,7 +34,7 @@ pub enum Undeliverable {
     UnknownContentType,
     #[error("its room is not the one of its subject")]
     ForeignRoom,
-    #[error("its author is not a session")]
+    #[error("its author is not a session, or has too much info")]
     BadAuthor,
     #[error("its data has {0} bytes, more than {MAX_DATA_BYTES}")]
     TooLarge(usize),
@@ -67,7 +67,8 @@ fn stored_author(message: &Message) -> Option<stored::Author> {
     message.author.as_ref().map(|author| stored::Author {
         user: author.user.as_str().to_owned(),
         client: author.client.to_string(),
-        info: Bytes::new(),
+        info: author.conn_info.clone().unwrap_or_default(),
+        room_info: author.chan_info.clone().unwrap_or_default(),
     })
 }
 
@@ -93,8 +94,9 @@ pub fn decode(
     if bytes > MAX_DATA_BYTES {
         return Err(Undeliverable::TooLarge(bytes));
     }
-    let author = event.author.as_ref().map(author).transpose()?;
-    let data = json(event.content_type(), event.data)?;
+    let content_type = event.content_type();
+    let data = json(content_type, event.data)?;
+    let author = event.author.map(author).transpose()?;
     Ok(Some(Event {
         room,
         publication: Arc::new(Publication {
@@ -105,11 +107,21 @@ pub fn decode(
     }))
 }
 
-fn author(author: &stored::Author) -> Result<Author, Undeliverable> {
+fn author(author: stored::Author) -> Result<Author, Undeliverable> {
     Ok(Author {
         user: UserId::named(&author.user),
         client: SessionId::parse(&author.client).ok_or(Undeliverable::BadAuthor)?,
+        conn_info: info(author.info)?,
+        chan_info: info(author.room_info)?,
     })
+}
+
+fn info(info: Bytes) -> Result<Option<Bytes>, Undeliverable> {
+    match info.len() {
+        0 => Ok(None),
+        1..=MAX_INFO_BYTES => json(stored::ContentType::Json, info).map(Some),
+        _ => Err(Undeliverable::BadAuthor),
+    }
 }
 
 /// The data as clients get it: one line of JSON. Text becomes a string, bytes become one in base64.
@@ -177,13 +189,15 @@ mod tests {
         let client = SessionId::random();
         for author in [
             None,
+            Some(Author::plain(UserId::ANONYMOUS, client)),
             Some(Author {
-                user: UserId::named("ann"),
-                client,
+                conn_info: Some(Bytes::from_static(br#"{"name":"Ann"}"#)),
+                ..Author::plain(UserId::named("ann"), client)
             }),
             Some(Author {
-                user: UserId::ANONYMOUS,
-                client,
+                conn_info: Some(Bytes::from_static(b"1")),
+                chan_info: Some(Bytes::from_static(b"null")),
+                ..Author::plain(UserId::named("ann"), client)
             }),
         ] {
             let message = Message {
@@ -241,6 +255,40 @@ mod tests {
             Err(Undeliverable::Malformed(_))
         ));
         assert!(read(&b""[..]).is_err());
+    }
+
+    #[test]
+    fn an_event_of_before_room_info_reads_as_one_without() {
+        // kind, room, content type, data and author as the first release wrote them.
+        let client = SessionId::random();
+        let mut author = b"\x0a\x03ann\x12\x24".to_vec();
+        author.extend_from_slice(client.to_string().as_bytes());
+        let mut payload = b"\x08\x01\x12\x06chat:1\x18\x01\x22\x011\x32".to_vec();
+        payload.push(author.len() as u8);
+        payload.extend_from_slice(&author);
+        let event = read(payload).unwrap().unwrap();
+        let expected = Author::plain(UserId::named("ann"), client);
+        assert_eq!(event.publication.author, Some(expected));
+    }
+
+    #[test]
+    fn info_that_readers_could_not_take_is_undeliverable() {
+        let with = |info: Bytes| {
+            let mut event = event();
+            event.author = Some(stored::Author {
+                client: SessionId::random().to_string(),
+                room_info: info,
+                ..Default::default()
+            });
+            read(event.encode_to_vec())
+        };
+        assert!(with(Bytes::from_static(b"{}")).is_ok());
+        assert!(matches!(
+            with(Bytes::from_static(b"{")),
+            Err(Undeliverable::Unfit(_))
+        ));
+        let long = vec![b'1'; MAX_INFO_BYTES + 1];
+        assert_eq!(with(long.into()), Err(Undeliverable::BadAuthor));
     }
 
     #[test]

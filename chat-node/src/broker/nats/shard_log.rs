@@ -272,7 +272,7 @@ fn event(entry: Option<&Entry>) -> Option<&Event> {
 }
 
 fn size(entry: Option<&Entry>) -> usize {
-    SLOT_BYTES + event(entry).map_or(0, |event| event.publication.data.len())
+    SLOT_BYTES + event(entry).map_or(0, |event| event.publication.payload_bytes())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn by(user: &str, client: SessionId, id: &str, text: &str) -> Message {
         user => UserId::named(user),
     };
     Message {
-        author: Some(Author { user, client }),
+        author: Some(Author::plain(user, client)),
         id: Some(id.into()),
         ..message(text)
     }
