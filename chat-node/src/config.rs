@@ -10,12 +10,14 @@ mod duration;
 mod environment;
 mod error;
 mod file;
+mod live;
 mod load;
 mod nats;
 mod nats_command;
 mod nearest;
 mod origins;
 mod room_class;
+mod source;
 mod trusted_proxies;
 mod value;
 
@@ -25,12 +27,14 @@ use std::time::Duration;
 
 pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
+pub use live::{Live, Renewal};
 pub use load::{Invocation, Probe};
 pub(crate) use nats::is_node_name;
 pub use nats::{BrokerKind, Nats, ServerUrl, Servers};
 pub use nats_command::{Init, NatsCommand, Run, Streams, Users};
 pub use origins::Origins;
 pub use room_class::{PublishAccess, ReadAccess, RoomClass, RoomClasses, SubscribeAccess};
+pub use source::Source;
 pub use trusted_proxies::TrustedProxies;
 pub use value::LogFormat;
 
@@ -60,6 +64,12 @@ pub struct Config {
     /// What to tell the operator at start, one line each: nothing that stops the node.
     #[arg(skip)]
     pub warnings: Vec<String>,
+    /// Every setting's value as it was given, by its path in the file: what changed is told by these names.
+    #[arg(skip)]
+    given: load::Given,
+    /// Where all this came from, if a file is part of it.
+    #[arg(skip)]
+    pub source: Option<Source>,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -15,6 +15,7 @@ mod peer;
 
 mod drain;
 mod http;
+mod reload;
 mod worker;
 
 mod socket;

@@ -1,6 +1,7 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
 mod nats;
+mod reload;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+pub use reload::ReloadMetrics;
 
 pub struct Metrics {
     registry: Registry,
@@ -36,6 +38,7 @@ pub struct Metrics {
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
+    pub reload: ReloadMetrics,
 }
 
 /// From a tenth of a millisecond to half a minute.
@@ -104,6 +107,7 @@ impl Metrics {
                 "history_evicted_rooms_total",
                 "Rooms whose history the embedded broker dropped to stay below history.maxTotalBytes.",
             )?,
+            reload: ReloadMetrics::new(&register)?,
             registry: registry.clone(),
         };
         let build = register.gauge_vec(

@@ -7,21 +7,25 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
-use crate::config::{BrokerKind, Config, History, Listening};
+use crate::config::{BrokerKind, Config, History, Listening, Live};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::peer::LocalPeer;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
 use crate::worker::{self, Event, Inbox};
-use crate::{drain, http};
+use crate::{drain, http, reload};
 
 /// What all parts of a node share.
 pub struct Shared {
+    /// What the node was started with. What may change since then is in `live`.
     pub config: Config,
+    live: ArcSwap<Live>,
     pub metrics: Metrics,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
@@ -46,8 +50,27 @@ impl Shared {
             sessions: AtomicUsize::new(0),
             connects: Mutex::default(),
             started: Instant::now(),
+            live: ArcSwap::from_pointee(config.live()),
             config,
         }
+    }
+
+    /// The settings that may change while the node runs, as they are now. Costs no lock; hold it briefly, and one for
+    /// all that has to agree.
+    pub(crate) fn live(&self) -> Guard<Arc<Live>> {
+        self.live.load()
+    }
+
+    /// Goes on with other settings.
+    pub(crate) fn renew(&self, config: &Config) {
+        let connections = config.limits.connections;
+        if connections > self.live().limits.connections
+            && let Err(error) = raise_file_descriptors(connections)
+        {
+            tracing::warn!("{error}");
+        }
+        self.metrics.connections_limit.set(connections as i64);
+        self.live.store(Arc::new(config.live()));
     }
 
     /// Time since the node's start: the clock of deadlines and rates.
@@ -62,7 +85,7 @@ impl Shared {
 
     pub(crate) fn allow_connect(&self) -> bool {
         let mut connects = self.connects.lock().expect("no panic holds this lock");
-        connects.allow(self.now(), self.config.limits.connects_per_second)
+        connects.allow(self.now(), self.live().limits.connects_per_second)
     }
 
     /// A worker's first member of `room` is about to join: the feed must reach the worker before that.
@@ -190,6 +213,7 @@ impl Node {
         // Whoever watches a drain asks this port: it stays open to the end.
         tokio::spawn(http::serve(admin, front, heads));
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
+        tokio::spawn(reload::keep(shared.clone()));
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
             let seconds = if io::stdin().is_terminal() { 0 } else { 5 };
@@ -267,7 +291,7 @@ fn load(shared: &Shared) -> NodeLoad {
     NodeLoad {
         node: shared.config.nats.node_name.clone(),
         connections: shared.sessions.load(Relaxed),
-        capacity: shared.config.limits.connections,
+        capacity: shared.live().limits.connections,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         state: if is_draining {
             NodeState::Draining

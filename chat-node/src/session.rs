@@ -229,13 +229,14 @@ fn room_name(channel: Text<'_>, desk: &Desk<'_>) -> Refused<RoomName> {
     let name = channel
         .decode()
         .map_err(|error| bad(format!("channel is {error}")))?;
-    RoomName::parse(&name, desk.shared.config.limits.room_name_bytes)
+    RoomName::parse(&name, desk.shared.live().limits.room_name_bytes)
         .map_err(|error| bad(error.to_string()))
 }
 
-fn class_of<'a>(room: &RoomName, desk: &Desk<'a>) -> Refused<&'a RoomClass> {
-    let classes = &desk.shared.config.room_classes;
-    classes.of(room.as_str()).ok_or_else(|| {
+fn class_of(room: &RoomName, desk: &Desk<'_>) -> Refused<RoomClass> {
+    let live = desk.shared.live();
+    let class = live.room_classes.of(room.as_str()).copied();
+    class.ok_or_else(|| {
         let detail = "the part before ':' names no configured room class";
         Refusal::new(ErrorCode::UnknownChannel, detail)
     })

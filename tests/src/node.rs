@@ -35,6 +35,11 @@ impl Node {
         self.process.signal(signal);
     }
 
+    /// Writes another text to the configuration file that the node was started with.
+    pub fn rewrite_config(&self, yaml: &str) {
+        self.start.rewrite_config(yaml);
+    }
+
     /// Stops the process, and waits until none of its threads runs any more.
     pub async fn freeze(&self) {
         self.process.freeze().await;

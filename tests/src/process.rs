@@ -19,6 +19,8 @@ pub struct Process {
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
     Terminate,
+    /// A node takes it as the order to read its file again.
+    Hangup,
     /// Stops the process where it is, until `Continue`.
     Stop,
     Continue,
@@ -41,6 +43,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let number = match signal {
             Signal::Terminate => libc::SIGTERM,
+            Signal::Hangup => libc::SIGHUP,
             Signal::Stop => libc::SIGSTOP,
             Signal::Continue => libc::SIGCONT,
             Signal::User2 => libc::SIGUSR2,

@@ -20,7 +20,7 @@ use super::duration::{HOUR, MILLISECOND, between};
 use super::environment::{Environment, variable};
 use super::file::{self, Known};
 use super::nats_command::{self, Init, NatsCommand};
-use super::{Config, ConfigError, FileError, Place, RoomClasses, check};
+use super::{Config, ConfigError, Place, RoomClasses, Source, check};
 
 /// What the process was asked to do.
 #[derive(Debug)]
@@ -69,14 +69,18 @@ enum Action {
 /// Values by setting (YAML path), each with the place it comes from.
 type Layers = BTreeMap<String, (Place, Vec<String>)>;
 
+/// The values that count by setting (YAML path), as text.
+pub(super) type Given = BTreeMap<String, Vec<OsString>>;
+
 pub(super) fn load(
     args: Vec<OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Invocation, ConfigError> {
-    let environment = Environment::new(environment);
+    let variables = environment.into_iter().collect::<Vec<_>>();
+    let environment = Environment::new(variables.clone());
 
     // The flags alone first: they name the file, and help must not depend on it.
-    let flags = parse(Cli::command(), &args, &Layers::new())?;
+    let (flags, _) = parse(Cli::command(), &args, &Layers::new())?;
     if let Some(Action::Probe {
         url: Some(url),
         timeout,
@@ -90,13 +94,13 @@ pub(super) fn load(
         None => from_environment()?.map(PathBuf::from),
     };
 
-    let (mut layers, room_classes) = file
-        .as_deref()
-        .map(read_file)
-        .transpose()?
-        .unwrap_or_default();
+    let source = file.map(|file| Source::new(file, args.clone(), variables));
+    let (mut layers, room_classes) = match &source {
+        Some(source) => read_file(source.file(), &source.read()?)?,
+        None => Default::default(),
+    };
     layers.append(&mut read_environment(&environment)?);
-    let Cli { config, action, .. } = parse(Cli::command(), &args, &layers)?;
+    let (Cli { config, action, .. }, given) = parse(Cli::command(), &args, &layers)?;
 
     match action {
         Some(Action::Probe { url, timeout }) => {
@@ -120,6 +124,8 @@ pub(super) fn load(
     let config = Config {
         warnings: [environment.warnings(&known), room_classes.warnings()].concat(),
         room_classes,
+        given,
+        source,
         ..config
     };
     check::check(&config)?;
@@ -147,7 +153,32 @@ fn settings_of_file() -> Vec<Arg> {
     [settings(), nats_command::settings()].concat()
 }
 
-fn parse(command: Command, args: &[OsString], layers: &Layers) -> Result<Cli, ConfigError> {
+/// Reads the settings once more, with another text of the file. Flags and environment are those of the start.
+pub(super) fn load_again(
+    file: &Path,
+    text: &str,
+    args: &[OsString],
+    variables: &[(OsString, OsString)],
+) -> Result<Config, ConfigError> {
+    let (mut layers, room_classes) = read_file(file, text)?;
+    layers.append(&mut read_environment(&Environment::new(
+        variables.iter().cloned(),
+    ))?);
+    let (Cli { config, .. }, given) = parse(Cli::command(), args, &layers)?;
+    let config = Config {
+        room_classes,
+        given,
+        ..config
+    };
+    check::check(&config)?;
+    Ok(config)
+}
+
+fn parse(
+    command: Command,
+    args: &[OsString],
+    layers: &Layers,
+) -> Result<(Cli, Given), ConfigError> {
     let place = |long: &str| {
         let in_layers = |setting: Arg| Some(layers.get(setting.get_id().as_str())?.0.clone());
         let setting = every_flag()
@@ -166,7 +197,19 @@ fn parse(command: Command, args: &[OsString], layers: &Layers) -> Result<Cli, Co
         .try_get_matches_from(args)
         .map_err(|error| ConfigError::from_clap(error, place))?;
     check_order(&matches)?;
-    Cli::from_arg_matches(&matches).map_err(|error| ConfigError::from_clap(error, place))
+    let cli = Cli::from_arg_matches(&matches);
+    let cli = cli.map_err(|error| ConfigError::from_clap(error, place))?;
+    Ok((cli, given(&matches)))
+}
+
+/// The node's settings as they were given, or their defaults.
+fn given(matches: &ArgMatches) -> Given {
+    let settings = settings().into_iter().map(|setting| {
+        let values = matches.get_raw(setting.get_id().as_str());
+        let values = values.into_iter().flatten().map(ToOwned::to_owned);
+        (setting.get_id().to_string(), values.collect())
+    });
+    settings.collect()
 }
 
 /// Makes the values of `layers` the defaults of a command's arguments, and names their variables.
@@ -216,7 +259,7 @@ fn name_variable(argument: Arg) -> Arg {
     }
 }
 
-fn read_file(file: &Path) -> Result<(Layers, RoomClasses), ConfigError> {
+fn read_file(file: &Path, text: &str) -> Result<(Layers, RoomClasses), ConfigError> {
     let known: Vec<_> = settings_of_file()
         .iter()
         .map(|setting| Known {
@@ -224,14 +267,10 @@ fn read_file(file: &Path) -> Result<(Layers, RoomClasses), ConfigError> {
             is_list: is_list(setting),
         })
         .collect();
-    let text =
-        std::fs::read_to_string(file).map_err(|error| FileError::Unreadable(error.to_string()));
-    let (values, room_classes) =
-        text.and_then(|text| file::read(&text, &known))
-            .map_err(|problem| ConfigError::File {
-                file: file.to_owned(),
-                problem,
-            })?;
+    let (values, room_classes) = file::read(text, &known).map_err(|problem| ConfigError::File {
+        file: file.to_owned(),
+        problem,
+    })?;
     let layers = values.into_iter().map(|(path, values)| {
         let place = Place::File {
             file: file.to_owned(),

@@ -20,12 +20,12 @@ const MAX_CLASSES: usize = 64;
 const MAX_PREFIX_CHARS: usize = 64;
 
 /// The classes by prefix; class `default` always exists.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomClasses {
     by_prefix: HashMap<String, RoomClass>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RoomClass {
     pub subscribe: SubscribeAccess,
     pub publish: PublishAccess,

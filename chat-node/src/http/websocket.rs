@@ -132,8 +132,7 @@ fn check<B>(front: &Front, request: &axum::http::Request<B>) -> Result<HeaderVal
     if let Some(origin) = text(header::ORIGIN)
         && !front
             .shared
-            .config
-            .access
+            .live()
             .allowed_origins
             .allows(origin, text(header::HOST))
     {

@@ -32,12 +32,12 @@ impl Session {
     /// Counts the session in, unless the node is full or too many come at once. Both pass by themselves, so the
     /// client may come back: an HTTP error at the upgrade would drive SDKs off WebSocket for good.
     fn admit(&self, desk: &Desk<'_>) -> Refused<()> {
-        let (shared, limits) = (desk.shared, &desk.shared.config.limits);
+        let shared = desk.shared;
         if !shared.allow_connect() {
             let detail = "too many new connections a second, try again";
             return Err(Refusal::new(ErrorCode::TooManyRequests, detail));
         }
-        if shared.sessions.fetch_add(1, Relaxed) >= limits.connections {
+        if shared.sessions.fetch_add(1, Relaxed) >= shared.live().limits.connections {
             shared.sessions.fetch_sub(1, Relaxed);
             let detail = "this node is at its connection limit, try again";
             return Err(Refusal::new(ErrorCode::TooManyRequests, detail));

@@ -21,13 +21,13 @@ impl Session {
         };
         let data = compact(data.get())
             .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?;
-        let limits = &desk.shared.config.limits;
-        if data.len() > limits.message_bytes {
-            let (bytes, most) = (data.len(), limits.message_bytes);
+        let (bytes, most) = (data.len(), desk.shared.config.limits.message_bytes);
+        if bytes > most {
             let detail = format!("message has {bytes} bytes, at most {most} are allowed");
             return Err(Refusal::new(ErrorCode::LimitExceeded, detail));
         }
-        let now = desk.shared.now();
+        let (now, live) = (desk.shared.now(), desk.shared.live());
+        let limits = &live.limits;
         let most = limits.publishes_per_second_per_session;
         if !self.publishes.allow(now, most) {
             let detail = format!("at most {most} publishes a second in a session");

@@ -44,7 +44,7 @@ impl Session {
         if desk.rooms.find(desk.connection, room.as_str()).is_some() {
             return Err(Refusal::new(ErrorCode::AlreadySubscribed, ""));
         }
-        let most = desk.shared.config.limits.rooms_per_session;
+        let most = desk.shared.live().limits.rooms_per_session;
         if desk.rooms.places(desk.connection).len() >= most {
             let detail = format!("at most {most} rooms a session");
             return Err(Refusal::new(ErrorCode::LimitExceeded, detail));

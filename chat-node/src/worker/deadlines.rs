@@ -75,7 +75,7 @@ impl Worker {
     /// Closes connections that have not taken something for longer than the limit allows.
     fn close_those_behind(&mut self) {
         let now = Instant::now();
-        let most = self.shared.config.limits.backlog_age;
+        let most = self.shared.live().limits.backlog_age;
         let mut blocked = std::mem::take(&mut self.blocked);
         blocked.retain(|&key| {
             let Some(connection) = self.connections.get_mut(key) else {

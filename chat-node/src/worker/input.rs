@@ -35,7 +35,7 @@ impl Worker {
             return;
         };
         let mut reader = std::mem::take(&mut connection.socket.reader);
-        let most = self.shared.config.limits.frame_bytes;
+        let most = self.shared.live().limits.frame_bytes;
         let read = reader.read(bytes, most, |incoming| self.take_incoming(key, incoming));
         if let Some(connection) = self.connections.get_mut(key) {
             connection.socket.reader = reader;

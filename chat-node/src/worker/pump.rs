@@ -72,7 +72,7 @@ impl Worker {
 
     /// Closes the members that are further behind than the limit and cannot take more, and drops what everybody else has.
     fn bound_backlog(&mut self, key: RoomKey) {
-        let most = self.shared.config.limits.backlog_bytes as u64;
+        let most = self.shared.live().limits.backlog_bytes as u64;
         let Some(room) = self.rooms.get_mut(key) else {
             return;
         };

@@ -23,6 +23,8 @@ pub struct Start {
     wrapper: Vec<String>,
 }
 
+const CONFIG: &str = "natter.yaml";
+
 /// The end of a node that could not start.
 #[derive(Debug)]
 pub struct Refusal {
@@ -58,12 +60,20 @@ impl Start {
     /// Writes `yaml` to a file and names it with `--config`.
     pub fn config(mut self, yaml: &str) -> Self {
         let folder = TempDir::new().expect("there is a place for temporary files");
-        let file = folder.path().join("natter.yaml");
-        std::fs::write(&file, yaml).expect("the temporary folder can be written to");
+        let file = folder.path().join(CONFIG);
         self.flags
             .extend(["--config".to_owned(), file.display().to_string()]);
         self.folder = Some(Arc::new(folder));
+        self.rewrite_config(yaml);
         self
+    }
+
+    /// Writes another text to the file of `config`, all at once.
+    pub(super) fn rewrite_config(&self, yaml: &str) {
+        let folder = self.folder.as_ref().expect("the node has a file");
+        let (new, file) = (folder.path().join("new"), folder.path().join(CONFIG));
+        std::fs::write(&new, yaml).expect("the temporary folder can be written to");
+        std::fs::rename(new, file).expect("the temporary folder can be written to");
     }
 
     /// Starts the node by another program that takes its command line, such as `prlimit`.
