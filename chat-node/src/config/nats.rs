@@ -46,7 +46,7 @@ pub struct Nats {
     /// Streams over which rooms are spread, 1 to 64: as many as `chat-node nats init` made, for good
     #[arg(long = "shards", id = "history.shards", value_name = "COUNT", default_value = "8", value_parser = whole::<u16>(1..=64))]
     pub shards: u16,
-    /// This node's name among the others: 1 to 128 letters, digits, `-` and `_` [default: the host's name and a random suffix]
+    /// This node's name among the others: 1 to 128 letters, digits, `-` and `_`, not `all` [default: the host's name and a random suffix]
     #[arg(long, id = "nodeName", value_name = "NAME", default_value = default_node_name(), hide_default_value = true, value_parser = node_name)]
     pub node_name: String,
 }
