@@ -70,8 +70,9 @@ workflow: ## Lint the workflows
 	$(STEP) "Workflows" $(TOOLS)/actionlint -shellcheck= -pyflakes=
 
 .PHONY: nats-tools
-nats-tools: ## Build the nats-server that the tests run against
+nats-tools: ## Build the nats-server that the tests run against, and find what makes clocks jump
 	$(STEP) "Build nats-server" tests/setup/nats_server.sh $(TOOLS)
+	$(STEP) "Find libfaketime" tests/setup/faketime.sh $(TOOLS)
 
 .PHONY: sdk-tools
 sdk-tools: ## Install the SDKs that the tests use

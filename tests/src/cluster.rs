@@ -23,6 +23,8 @@ pub struct Start {
     nodes: usize,
     shards: u16,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
+    disk_megabytes: Option<usize>,
 }
 
 impl Cluster {
@@ -37,6 +39,8 @@ impl Cluster {
             nodes,
             shards: 8,
             flags: NO_RATES.map(str::to_owned).to_vec(),
+            variables: Vec::new(),
+            disk_megabytes: None,
         }
     }
 
@@ -118,16 +122,34 @@ impl Start {
         self
     }
 
+    /// Starts every node with this variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives every NATS server a disk of its own that a test can fill.
+    pub fn disk_megabytes(mut self, megabytes: usize) -> Self {
+        self.disk_megabytes = Some(megabytes);
+        self
+    }
+
     pub async fn start(self) -> Cluster {
         let Self {
             servers,
             nodes: count,
             shards,
             flags,
+            variables,
+            disk_megabytes,
         } = self;
         let users = TempDir::new().expect("there is a place for temporary files");
         command::make_users(users.path(), shards).await;
-        let nats = NatsServers::with(servers).users(users.path()).start().await;
+        let mut nats = NatsServers::with(servers).users(users.path());
+        if let Some(megabytes) = disk_megabytes {
+            nats = nats.disk_megabytes(megabytes);
+        }
+        let nats = nats.start().await;
         let mut cluster = Cluster {
             nodes: Vec::new(),
             nats,
@@ -136,7 +158,11 @@ impl Start {
         };
         cluster.init(&[]).await;
         for number in 0..count {
-            let node = cluster.node(number, &flags).start().await;
+            let mut node = cluster.node(number, &flags);
+            for (name, value) in &variables {
+                node = node.env(name, value);
+            }
+            let node = node.start().await;
             cluster.nodes.push(node);
         }
         cluster.ready().await;

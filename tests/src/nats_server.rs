@@ -4,6 +4,7 @@
 //! silent. Only the monitoring ports are reached directly: they tell what a server believes while it is cut off.
 
 mod config;
+mod disk;
 mod monitor;
 mod server;
 
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use crate::links::{Link, Links, Way};
 use crate::wait::until_some_within;
 use config::Config;
+use disk::Disk;
 pub use server::NatsServer;
 
 pub struct NatsServers {
@@ -32,6 +34,7 @@ pub struct Start {
     count: usize,
     users: Option<PathBuf>,
     more: String,
+    disk_megabytes: Option<usize>,
 }
 
 /// How long a cluster may take to find its leaders after a fault; elections take several seconds each.
@@ -51,6 +54,7 @@ impl NatsServers {
             count,
             users: None,
             more: String::new(),
+            disk_megabytes: None,
         }
     }
 
@@ -194,9 +198,20 @@ impl Start {
         self
     }
 
+    /// Gives every server a disk of its own that a test can fill.
+    pub fn disk_megabytes(mut self, megabytes: usize) -> Self {
+        self.disk_megabytes = Some(megabytes);
+        self
+    }
+
     /// Starts the servers and waits until all is well.
     pub async fn start(self) -> NatsServers {
-        let Self { count, users, more } = self;
+        let Self {
+            count,
+            users,
+            more,
+            disk_megabytes,
+        } = self;
         let folder = TempDir::new().expect("there is a place for temporary files");
         let links = Links::new();
         let mut servers: Vec<_> = (0..count)
@@ -233,6 +248,11 @@ impl Start {
                 .expect("the temporary folder can be written to");
         }
         for server in &mut servers {
+            if let Some(megabytes) = disk_megabytes {
+                let store = server.store();
+                std::fs::create_dir(&store).expect("the temporary folder can be written to");
+                server.disk = Some(Disk::mount(&store, megabytes));
+            }
             server.restart().await;
         }
         let servers = NatsServers {

@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use natter_tests::checker::{Report, Rules};
-use natter_tests::cluster::ready;
+use natter_tests::cluster::{self, ready};
 use natter_tests::links::Way;
 use natter_tests::node::Signal;
+use natter_tests::script::installed;
 use natter_tests::workload::{Progress, Workload};
 use natter_tests::{Cluster, Nats};
 
@@ -48,7 +49,7 @@ impl Size {
     }
 }
 
-/// A frozen or isolated server may yet store a message whose publisher was told "unknown" and went on.
+/// A frozen, full or isolated server may yet store a message whose publisher was told "unknown" and went on.
 const LATE: Rules = Rules {
     losses: Vec::new(),
     late_unknowns: true,
@@ -59,25 +60,25 @@ const STRICT: Rules = Rules {
     late_unknowns: false,
 };
 
-async fn cluster() -> Cluster {
+fn cluster() -> cluster::Start {
     // A frozen node shows soon.
     let flags = ["--ping-interval", "6s", "--pong-timeout", "5s"];
-    Cluster::with(3, 3).flags(&flags).start().await
+    Cluster::with(3, 3).flags(&flags)
 }
 
 /// Does harm to a cluster in use, several times, and checks what its clients saw.
 async fn survives(rules: Rules, fault: impl AsyncFnMut(&mut Cluster, &Progress, usize)) -> Report {
-    let Size { workload, rounds } = Size::from_environment();
-    survives_under(workload, rounds, rules, fault).await
+    let size = Size::from_environment();
+    survives_under(size, cluster(), rules, fault).await
 }
 
 async fn survives_under(
-    workload: Workload,
-    rounds: usize,
+    Size { workload, rounds }: Size,
+    cluster: cluster::Start,
     rules: Rules,
     mut fault: impl AsyncFnMut(&mut Cluster, &Progress, usize),
 ) -> Report {
-    let mut cluster = cluster().await;
+    let mut cluster = cluster.start().await;
     let addresses = cluster.addresses();
     let outcome = workload.run(&addresses, async |progress: &Progress| {
         for round in 0..rounds {
@@ -132,7 +133,8 @@ async fn kill_of_the_server_that_leads_a_stream_while_publishers_do_not_wait() {
         messages_per_second: workload.messages_per_second * 2.0,
         ..workload
     };
-    survives_under(workload, rounds, STRICT, async |cluster, _, _| {
+    let size = Size { workload, rounds };
+    survives_under(size, cluster(), STRICT, async |cluster, _, _| {
         let leader = cluster.nats.leader(&cluster.some_stream()).await;
         kill_and_restart(cluster, leader).await;
     })
@@ -313,10 +315,67 @@ async fn freeze_of_a_node() {
 }
 
 #[tokio::test]
+async fn full_disk_of_a_server() {
+    let cluster = cluster().disk_megabytes(192);
+    survives_under(
+        Size::from_environment(),
+        cluster,
+        LATE,
+        async |cluster, progress, round| {
+            let server = &mut cluster.nats[round % 3];
+            server.fill_disk();
+            server.logged("no space left on device").await;
+            progress.goes_on().await;
+            // A server that ran out of space does without its store until it is started anew.
+            server.free_disk();
+            server.restart().await;
+            cluster.nats.healthy().await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn jumps_of_the_nodes_clocks() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let clock = folder.path().join("clock");
+    let jump = |offset: &str| {
+        // Replaced as a whole: a node reads it at any time.
+        let next = folder.path().join("next");
+        std::fs::write(&next, offset).expect("the temporary folder can be written to");
+        std::fs::rename(&next, &clock).expect("the temporary folder can be written to");
+    };
+    jump("+0");
+    let library = installed("target/tools/libfaketimeMT.so.1");
+    let cluster = cluster()
+        .env("LD_PRELOAD", &library.display().to_string())
+        .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
+        .env("FAKETIME_CACHE_DURATION", "1")
+        // The monotonic clock does not jump.
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    survives_under(
+        Size::from_environment(),
+        cluster,
+        STRICT,
+        async |cluster, progress, _| {
+            for (offset, skews) in [("+3600", true), ("-86400", true), ("+0", false)] {
+                jump(offset);
+                for node in &cluster.nodes {
+                    let series = r#"natter_nats_troubles{kind="clock_skew"}"#;
+                    node.metric_becomes(series, f64::from(skews)).await;
+                }
+                progress.goes_on().await;
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn streams_that_are_deleted_and_recreated_begin_a_new_epoch() {
     let Size { workload, .. } = Size::from_environment();
     let mut loss: Range<Duration> = Duration::ZERO..Duration::ZERO;
-    let cluster = cluster().await;
+    let cluster = cluster().start().await;
     let nats = Nats::connect(&cluster.nats).await;
     let addresses = cluster.addresses();
     let outcome = workload.run(&addresses, async |progress: &Progress| {

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
+use super::disk::Disk;
 use super::monitor;
 use crate::links::Link;
 use crate::process::{Log, Process, Signal};
@@ -17,6 +18,8 @@ pub struct NatsServer {
     /// Holds the configuration file, the store and the file of ports.
     pub(super) folder: PathBuf,
     process: Option<Process>,
+    /// What the store lies on, if not on the machine's own disk.
+    pub(super) disk: Option<Disk>,
     /// Clients come this way.
     pub clients: Link,
     /// The server with that index comes this way; its own way leads nowhere.
@@ -31,6 +34,7 @@ impl NatsServer {
             name,
             folder,
             process: None,
+            disk: None,
             clients,
             routes,
             monitor: None,
@@ -51,7 +55,12 @@ impl NatsServer {
     /// It need not be healthy yet: a cluster is only when most of its servers run.
     pub async fn restart(&mut self) {
         self.kill();
-        let mut child = Command::new(installed("target/tools/nats-server"))
+        let program = installed("target/tools/nats-server");
+        let mut command = match &self.disk {
+            Some(disk) => disk.command(&program),
+            None => Command::new(program),
+        };
+        let mut child = command
             .arg("--config")
             .arg(self.folder.join("nats.conf"))
             .stdin(Stdio::null())
@@ -130,6 +139,21 @@ impl NatsServer {
         if store.exists() {
             std::fs::remove_dir_all(store).expect("a store can be removed");
         }
+    }
+
+    /// Takes all space that is left on the server's own disk.
+    pub fn fill_disk(&self) {
+        self.disk().fill();
+    }
+
+    /// Gives the disk back the space that `fill_disk` took.
+    pub fn free_disk(&self) {
+        self.disk().free();
+    }
+
+    fn disk(&self) -> &Disk {
+        let disk = self.disk.as_ref();
+        disk.expect("the server was started with a disk of its own")
     }
 
     /// All that the process of the last start has logged.
