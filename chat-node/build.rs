@@ -5,6 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schemas = ["natter/stored/v1/event.proto", "natter/node/v1/node.proto"];
     prost_build::Config::new()
         .bytes(["."])
+        .btree_map(["."])
         .compile_fds(protox::compile(schemas, ["proto"])?)?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //!
 //! A broker knows rooms and publications; it knows neither sessions nor wire formats.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Message {
     pub data: Bytes,
     /// Absent when the server itself speaks.
     pub author: Option<Author>,
+    /// What readers are told beside the data: at most [`MAX_TAGS_BYTES`].
+    pub tags: Option<Arc<Tags>>,
     /// The author's own name for the message: with the same one it is kept once, however often it is sent.
     pub id: Option<Arc<str>>,
 }
@@ -40,6 +43,20 @@ pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(300);
 pub type MessageKey = [u8; 32];
 
 impl Message {
+    /// Stands for what the message says: an id names one message.
+    fn digest(&self) -> [u8; 32] {
+        let mut hash = blake3::Hasher::new();
+        for (name, value) in self.tags.iter().flat_map(|tags| tags.iter()) {
+            for text in [name, value] {
+                hash.update(&(text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+        }
+        hash.update(&u64::MAX.to_le_bytes());
+        hash.update(&self.data);
+        *hash.finalize().as_bytes()
+    }
+
     /// `None` if the author gave no id.
     pub fn key(&self, room: &RoomName) -> Option<MessageKey> {
         let id = self.id.as_ref()?;
@@ -64,6 +81,19 @@ impl Message {
         part(id.as_bytes());
         Some(*hash.finalize().as_bytes())
     }
+}
+
+/// Names and values beside a message's data.
+pub type Tags = BTreeMap<String, String>;
+
+/// All names and values together.
+pub const MAX_TAGS_BYTES: usize = 8 * 1024;
+
+/// The size of names and values.
+pub fn tags_bytes(tags: &Tags) -> usize {
+    tags.iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum()
 }
 
 /// Who published, as readers see it.
@@ -104,6 +134,7 @@ pub struct Publication {
     pub offset: u64,
     pub data: Bytes,
     pub author: Option<Author>,
+    pub tags: Option<Arc<Tags>>,
 }
 
 impl Publication {
@@ -114,7 +145,8 @@ impl Publication {
 
     /// The size of what clients may make as long as they like.
     pub fn payload_bytes(&self) -> usize {
-        self.data.len() + self.author.as_ref().map_or(0, Author::info_bytes)
+        let tags = self.tags.as_deref().map_or(0, tags_bytes);
+        self.data.len() + tags + self.author.as_ref().map_or(0, Author::info_bytes)
     }
 }
 

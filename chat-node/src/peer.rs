@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use crate::broker::peers::{Event, Peer, Pending, Pong, Request, Response};
+use crate::broker::peers::{self, Event, Peer, Pending, Pong, Request, Response};
 use crate::broker::{Feed, Publication};
 use crate::ids::RoomName;
 use crate::room::registry::Registry;
@@ -28,11 +28,12 @@ impl Peer for LocalPeer {
 
     fn hear(&self, _: &str, room: &RoomName, event: Event) {
         match event {
-            Event::Publication(publication) => {
+            Event::Publication(peers::Publication { data, tags }) => {
                 let publication = Publication {
                     offset: 0,
-                    data: publication.data,
+                    data,
                     author: None,
+                    tags: (!tags.is_empty()).then(|| Arc::new(tags)),
                 };
                 self.registry.deliver(room, &Arc::new(publication));
             }

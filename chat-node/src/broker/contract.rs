@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::node::{Node, fresh_room, json, message, offsets, room_named, with_id};
 use super::peers::{self, CallError, Event, Gathered, Ping, Request};
-use super::{Author, Error, HistoryQuery, Message, Position, Publication};
+use super::{Author, Error, HistoryQuery, Message, Position, Publication, Tags};
 use crate::ids::{RoomName, SessionId, UserId};
 
 pub(super) mod node;
@@ -131,16 +131,23 @@ pub(super) async fn a_publication_arrives_as_it_was_published(node: Node) {
         }),
     ];
     let mut expected = Vec::new();
+    let tags = [("kind", "note"), ("ü \"", ""), ("", "\n")];
+    let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let tags = Arc::new(Tags::from(tags));
     for text in &texts {
         for author in &authors {
-            let (data, author) = (text.clone().into(), author.clone());
-            let id = None;
-            let message = Message { data, author, id };
+            let message = Message {
+                data: text.clone().into(),
+                author: author.clone(),
+                tags: (text.len() % 2 == 0).then(|| tags.clone()),
+                id: None,
+            };
             let position = node.broker.publish(&room, message.clone()).await.unwrap();
             expected.push(Arc::new(Publication {
                 offset: position.offset,
                 data: message.data,
                 author: message.author,
+                tags: message.tags,
             }));
         }
     }
@@ -508,6 +515,12 @@ pub(super) async fn an_id_stands_for_one_message(node: Node) {
     let publish = |text| node.broker.publish(&room, with_id(text, "id-1", None));
     let first = publish("one").await.unwrap();
     assert_eq!(publish("another").await, Err(Error::IdUsed));
+    let tagged = Message {
+        tags: Some(Arc::new(Tags::from([("a".to_owned(), "b".to_owned())]))),
+        ..with_id("one", "id-1", None)
+    };
+    let tagged = node.broker.publish(&room, tagged).await;
+    assert_eq!(tagged, Err(Error::IdUsed));
     assert_eq!(publish("one").await, Ok(first));
 }
 
@@ -622,7 +635,10 @@ pub(super) async fn what_a_node_tells_others_does_not_come_back(node: Node) {
     node.broker.open(&room);
     for n in 0..10 {
         let data = json(n);
-        let event = Event::Publication(peers::Publication { data });
+        let event = Event::Publication(peers::Publication {
+            data,
+            tags: Tags::new(),
+        });
         node.broker.tell_others(&room, event);
     }
     // A publication takes the longer way, and comes later.

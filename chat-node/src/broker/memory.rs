@@ -98,10 +98,9 @@ impl Broker for Memory {
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         let mut rooms = self.lock();
         let now = (self.clock)();
-        let key = message.key(room);
-        let data = message.data.clone();
-        if let Some(key) = &key {
-            match rooms.ids.find(key, &data, now) {
+        let identity = message.key(room).map(|key| (key, message.digest()));
+        if let Some((key, digest)) = &identity {
+            match rooms.ids.find(key, digest, now) {
                 Ok(None) => {}
                 Ok(Some(position)) => return answer(Ok(position)),
                 Err(error) => return answer(Err(error)),
@@ -111,8 +110,8 @@ impl Broker for Memory {
             let publication = room.append(message, now, limits);
             (publication, room.position(), room.is_open())
         });
-        if let Some(key) = key {
-            rooms.ids.insert(key, &data, position.clone(), now);
+        if let Some((key, digest)) = identity {
+            rooms.ids.insert(key, digest, position.clone(), now);
         }
         // Still under the lock: the feed sees the order of the offsets.
         if open {

@@ -60,6 +60,18 @@ pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
         out.extend_from_slice(br#","info":"#);
         write_client_info(out, author);
     }
+    if let Some(tags) = &publication.tags {
+        out.extend_from_slice(br#","tags":{"#);
+        for (at, (name, value)) in tags.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_string(out, name);
+            out.push(b':');
+            write_string(out, value);
+        }
+        out.push(b'}');
+    }
     out.push(b'}');
 }
 

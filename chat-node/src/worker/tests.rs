@@ -160,6 +160,7 @@ impl Bench {
             offset,
             data: format!("\"number {offset}\"").into(),
             author: None,
+            tags: None,
         };
         let room = RoomName::parse("room", 255).unwrap();
         self.registry.deliver(&room, &Arc::new(publication));

@@ -181,6 +181,7 @@ pub(in super::super) fn message(text: impl Display) -> Message {
         data: json(text),
         author: None,
         id: None,
+        tags: None,
     }
 }
 
@@ -189,6 +190,7 @@ pub(super) fn with_id(text: impl Display, id: &str, author: Option<Author>) -> M
         data: json(text),
         author,
         id: Some(id.into()),
+        tags: None,
     }
 }
 

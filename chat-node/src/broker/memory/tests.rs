@@ -80,6 +80,7 @@ impl Bench {
             data: Bytes::from(vec![b'1'; bytes]),
             author: None,
             id: None,
+            tags: None,
         };
         at_once(self.broker.publish(&room(name), message)).unwrap()
     }
@@ -416,6 +417,7 @@ fn a_feed_that_panics_leaves_the_broker_usable() {
         data: Bytes::from_static(b"1"),
         author: None,
         id: None,
+        tags: None,
     };
     let publish = || broker.publish(&room("a"), message);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(publish));

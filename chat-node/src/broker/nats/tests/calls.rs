@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::server::until;
 use super::*;
-use crate::broker::NodeState;
 use crate::broker::contract::node::{json, room_named};
 use crate::broker::peers::{self, Failure, FailureCode, Ping, Pong};
+use crate::broker::{NodeState, Tags};
 
 const PING: Request = Request::Ping(Ping {});
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -223,7 +223,12 @@ async fn what_happens_in_a_room_is_told_to_nodes_with_rooms_of_its_shard_in_orde
     let (_outside, heard_outside) = of_one_shard("outside").await;
     let (room, other) = (room_named("a"), room_named("b"));
     inside.open(&room);
-    let event = |n: usize| Event::Publication(peers::Publication { data: json(n) });
+    let event = |n: usize| {
+        Event::Publication(peers::Publication {
+            data: json(n),
+            tags: Tags::from([("a".to_owned(), "b".to_owned())]),
+        })
+    };
     until("the first event", async || {
         teller.tell_others(&other, event(0));
         !heard_inside.heard().is_empty()

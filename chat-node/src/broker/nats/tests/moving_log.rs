@@ -19,6 +19,7 @@ fn message(n: usize) -> Message {
         data: n.to_string().into(),
         author: None,
         id: None,
+        tags: None,
     }
 }
 
