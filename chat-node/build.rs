@@ -1,10 +1,11 @@
-//! Compiles the schema of stored events.
+//! Compiles the schemas of stored events and of what nodes tell each other.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let schema = protox::compile(["natter/stored/v1/event.proto"], ["proto"])?;
+    let schemas = ["natter/stored/v1/event.proto", "natter/node/v1/node.proto"];
     prost_build::Config::new()
-        .bytes([".natter.stored.v1"])
-        .compile_fds(schema)?;
+        .bytes(["."])
+        .btree_map(["."])
+        .compile_fds(protox::compile(schemas, ["proto"])?)?;
     Ok(())
 }

@@ -29,6 +29,7 @@ pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use live::{Live, Renewal};
 pub use load::{Invocation, Probe};
+pub(crate) use nats::is_node_name;
 pub use nats::{BrokerKind, Nats, ServerUrl, Servers};
 pub use nats_command::{Init, NatsCommand, Run, Streams, Users};
 pub use origins::Origins;

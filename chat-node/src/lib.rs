@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod node;
+mod peer;
 
 mod drain;
 mod http;

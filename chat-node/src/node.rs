@@ -15,6 +15,7 @@ use crate::broker::{Broker, NodeLoad, NodeState};
 use crate::config::{BrokerKind, Config, History, Listening, Live};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
+use crate::peer::LocalPeer;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
 use crate::worker::{self, Event, Inbox};
@@ -156,7 +157,12 @@ impl Node {
             BrokerKind::Memory => memory
                 .insert(Arc::new(embedded(&config.history, registry.clone())))
                 .clone(),
-            BrokerKind::Nats => Nats::start(nats(&config)?, registry.clone(), metrics.nats()?),
+            BrokerKind::Nats => Nats::start(
+                nats(&config)?,
+                registry.clone(),
+                Arc::new(LocalPeer::new(registry.clone())),
+                metrics.nats()?,
+            ),
         };
         let shared = Arc::new(Shared::new(config, metrics, broker, registry.clone()));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());

@@ -437,7 +437,7 @@ fn a_broker_that_contradicts_its_servers_is_refused() {
         ),
         (
             &["--node-name", "a.b"],
-            "--node-name: expected 1 to 128 letters, digits, - and _, found 'a.b'",
+            "--node-name: expected 1 to 128 letters, digits, - and _, and not `all`, found 'a.b'",
         ),
     ] {
         assert_eq!(error(args, &[]), text);

@@ -51,11 +51,26 @@ impl Push<'_> {
 pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
     out.extend_from_slice(br#"{"data":"#);
     out.extend_from_slice(&publication.data);
-    out.extend_from_slice(br#","offset":"#);
-    write_number(out, publication.offset);
+    // What is not kept has no offset: SDKs then leave the one that they remember alone.
+    if publication.offset > 0 {
+        out.extend_from_slice(br#","offset":"#);
+        write_number(out, publication.offset);
+    }
     if let Some(author) = &publication.author {
         out.extend_from_slice(br#","info":"#);
         write_client_info(out, author);
+    }
+    if let Some(tags) = &publication.tags {
+        out.extend_from_slice(br#","tags":{"#);
+        for (at, (name, value)) in tags.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_string(out, name);
+            out.push(b':');
+            write_string(out, value);
+        }
+        out.push(b'}');
     }
     out.push(b'}');
 }

@@ -177,6 +177,7 @@ mod tests {
                     chan_info: Some("7".into()),
                     ..Author::plain(UserId::named("ann"), client)
                 }),
+                tags: None,
             })],
         });
         assert_eq!(

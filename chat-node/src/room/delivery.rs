@@ -45,6 +45,7 @@ impl Delivery {
             offset,
             data: Default::default(),
             author: None,
+            tags: None,
         };
         Self {
             frames: Wire::ALL.map(|wire| OnceLock::from(frame(wire).into_boxed_slice())),
