@@ -20,6 +20,8 @@ mod worker;
 
 mod socket;
 
+mod presence;
+
 mod session;
 
 mod room;

@@ -1,11 +1,13 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
 mod nats;
+mod presence;
 mod reload;
 
 use std::time::Duration;
 
 pub use nats::NatsMetrics;
+pub use presence::PresenceMetrics;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -38,6 +40,7 @@ pub struct Metrics {
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
+    pub presence: PresenceMetrics,
     pub reload: ReloadMetrics,
 }
 
@@ -107,6 +110,7 @@ impl Metrics {
                 "history_evicted_rooms_total",
                 "Rooms whose history the embedded broker dropped to stay below history.maxTotalBytes.",
             )?,
+            presence: PresenceMetrics::new(&register)?,
             reload: ReloadMetrics::new(&register)?,
             registry: registry.clone(),
         };

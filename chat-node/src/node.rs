@@ -16,6 +16,7 @@ use crate::config::{BrokerKind, Config, History, Listening, Live};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::peer::LocalPeer;
+use crate::presence::Presence;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
 use crate::worker::{self, Event, Inbox};
@@ -29,6 +30,7 @@ pub struct Shared {
     pub metrics: Metrics,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
     connects: Mutex<Rate>,
@@ -41,11 +43,14 @@ impl Shared {
         metrics: Metrics,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
+        presence: Arc<Presence>,
     ) -> Self {
+        presence.connect(&broker);
         Self {
             metrics,
             broker,
             registry,
+            presence,
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
             connects: Mutex::default(),
@@ -152,6 +157,7 @@ impl Node {
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
+        let presence = Presence::new(registry.clone(), metrics.presence.clone());
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
@@ -160,11 +166,17 @@ impl Node {
             BrokerKind::Nats => Nats::start(
                 nats(&config)?,
                 registry.clone(),
-                Arc::new(LocalPeer::new(registry.clone())),
+                Arc::new(LocalPeer::new(registry.clone(), presence.clone())),
                 metrics.nats()?,
             ),
         };
-        let shared = Arc::new(Shared::new(config, metrics, broker, registry.clone()));
+        let shared = Arc::new(Shared::new(
+            config,
+            metrics,
+            broker,
+            registry.clone(),
+            presence,
+        ));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =
@@ -214,6 +226,7 @@ impl Node {
         tokio::spawn(http::serve(admin, front, heads));
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
         tokio::spawn(reload::keep(shared.clone()));
+        tokio::spawn(shared.presence.clone().keep());
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
             let seconds = if io::stdin().is_terminal() { 0 } else { 5 };

@@ -6,18 +6,22 @@
 mod connect;
 mod history;
 mod narrowed;
+mod presence;
 mod publish;
 mod subscribe;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::broker::{self, Answer, HistoryPage, Joined, Position};
+use crate::broker::peers::Pending;
+use crate::broker::{self, Answer, Author, HistoryPage, Joined, Position};
 use crate::config::{COMMAND_OVERHEAD_BYTES, RoomClass};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::node::Shared;
+use crate::presence::members::{Members, Wanted};
 use crate::protocol::command::Text;
 use crate::protocol::reply::Reply;
 use crate::protocol::{CloseReason, Command, ErrorCode, Refusal, Request, Wire};
@@ -33,6 +37,7 @@ pub struct Session {
     user: UserId,
     state: State,
     publishes: Rate,
+    presences: Rate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +74,7 @@ pub enum Ask {
     Join(Entering, Answer<Joined>),
     Publish(RoomName, Instant, Answer<Position>),
     History(RoomName, Answer<HistoryPage>),
+    Presence(RoomName, Wanted, Pending<Arc<Members>>),
 }
 
 impl Ask {
@@ -76,7 +82,7 @@ impl Ask {
     pub fn room(&self) -> &RoomName {
         match self {
             Self::Join(entering, _) => entering.name(),
-            Self::Publish(room, ..) | Self::History(room, _) => room,
+            Self::Publish(room, ..) | Self::History(room, _) | Self::Presence(room, ..) => room,
         }
     }
 }
@@ -86,6 +92,7 @@ pub enum Settled {
     Join(Entering, Result<Joined, broker::Error>),
     Publish(Instant, Result<Position, broker::Error>),
     History(Result<HistoryPage, broker::Error>),
+    Presence(Wanted, Arc<Members>),
 }
 
 impl Settled {
@@ -109,6 +116,10 @@ impl Future for Ask {
                 .poll(cx)
                 .map(|published| Settled::Publish(*asked, published)),
             Self::History(_, answer) => answer.as_mut().poll(cx).map(Settled::History),
+            Self::Presence(_, wanted, answer) => answer
+                .as_mut()
+                .poll(cx)
+                .map(|members| Settled::Presence(*wanted, members)),
         }
     }
 }
@@ -123,6 +134,7 @@ impl Session {
             user: UserId::ANONYMOUS,
             state: State::Fresh,
             publishes: Rate::default(),
+            presences: Rate::default(),
         }
     }
 
@@ -167,11 +179,11 @@ impl Session {
             Request::History(request) => self.history(&request, desk),
             Request::Ping => Ok(Step::Reply(Reply::Ping)),
             Request::Send | Request::Pong => Ok(Step::Silent),
-            Request::Presence
-            | Request::PresenceStats
-            | Request::Rpc
-            | Request::Refresh
-            | Request::SubRefresh => Err(Refusal::new(ErrorCode::NotAvailable, "")),
+            Request::Presence(request) => self.presence(&request, Wanted::List, desk),
+            Request::PresenceStats(request) => self.presence(&request, Wanted::Numbers, desk),
+            Request::Rpc | Request::Refresh | Request::SubRefresh => {
+                Err(Refusal::new(ErrorCode::NotAvailable, ""))
+            }
             Request::Unknown => Err(Refusal::new(ErrorCode::MethodNotFound, "")),
         };
         step.unwrap_or_else(refuse)
@@ -180,11 +192,24 @@ impl Session {
     /// Makes the reply when the broker has answered.
     pub fn settle(&mut self, settled: Settled, desk: &mut Desk<'_>) -> Reply {
         let reply = match settled {
-            Settled::Join(entering, joined) => subscribe::settle(entering, joined, desk),
+            Settled::Join(entering, joined) => {
+                let place = entering.place();
+                let reply = subscribe::settle(entering, joined, desk);
+                if let (Ok(_), Some((key, room))) = (&reply, place) {
+                    desk.rooms.tell_of(desk.connection, key, self.author(&room));
+                }
+                reply
+            }
             Settled::Publish(asked, published) => publish::settle(asked, published, desk),
             Settled::History(page) => history::settle(page),
+            Settled::Presence(wanted, members) => Ok(presence::settle(wanted, members)),
         };
         reply.unwrap_or_else(Reply::Refused)
+    }
+
+    /// Who the session is to those in `room`.
+    pub fn author(&self, _: &RoomName) -> Author {
+        Author::plain(self.user.clone(), self.id)
     }
 
     /// Gives back what the session held. Call once, when its connection ends.

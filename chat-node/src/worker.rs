@@ -8,6 +8,7 @@ mod connection;
 mod deadlines;
 mod input;
 mod missed;
+pub mod presence;
 mod pump;
 mod read;
 pub mod timer_wheel;
@@ -49,6 +50,8 @@ pub enum Event {
         room: RoomName,
         epoch: Epoch,
     },
+    /// Somebody wants to know who is in a room here.
+    ListMembers(presence::Listing),
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -215,6 +218,7 @@ impl Worker {
 
     /// One turn of the pump and the replies that it did not take along. True if the pump has more to do.
     fn turn(&mut self) -> bool {
+        self.tell_changes();
         let busy = self.pump(WRITES_PER_TURN);
         self.pay_owed();
         busy
@@ -225,6 +229,7 @@ impl Worker {
             Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
             Event::Interrupted { room, epoch } => self.interrupt(&room, epoch),
+            Event::ListMembers(listing) => self.list_members(listing),
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -446,6 +451,7 @@ impl Worker {
     /// Ends what a task of this worker did beside the run loop: forgets who is gone, and has the pump do what is to do.
     fn settle_down(&mut self) {
         self.remove_gone();
+        self.tell_changes();
         if self.rooms.want_visits() || !self.owing.is_empty() {
             self.wake.notify_one();
         }

@@ -46,6 +46,9 @@ promise!(
     ["--publishes-per-second-per-session", "50"]
 );
 
+promise!(presence_and_its_numbers);
+promise!(joins_and_leaves_are_events);
+
 promise!(history_goes_both_ways);
 promise!(long_history_comes_in_pages);
 promise!(resubscribe_recovers);
@@ -124,6 +127,7 @@ async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
     let mut node = Node::with(flags)
         .env("NATTER_PUBLISHES_PER_SECOND_PER_SESSION", "1000000")
         .env("NATTER_PUBLISHES_PER_SECOND_PER_ROOM", "1000000")
+        .config("roomClasses: [{prefix: live, joinLeave: true}]")
         .start()
         .await;
     let mut script = Command::new(&sdk.program);

@@ -26,8 +26,8 @@ pub enum Request<'a> {
     Unsubscribe(InChannel<'a>),
     Publish(Publish<'a>),
     History(History<'a>),
-    Presence,
-    PresenceStats,
+    Presence(InChannel<'a>),
+    PresenceStats(InChannel<'a>),
     Ping,
     Send,
     Rpc,
@@ -48,8 +48,8 @@ impl Request<'_> {
             Self::Unsubscribe(_) => "unsubscribe",
             Self::Publish(_) => "publish",
             Self::History(_) => "history",
-            Self::Presence => "presence",
-            Self::PresenceStats => "presence_stats",
+            Self::Presence(_) => "presence",
+            Self::PresenceStats(_) => "presence_stats",
             Self::Ping => "ping",
             Self::Send => "send",
             Self::Rpc => "rpc",
@@ -69,6 +69,7 @@ impl<'a> Request<'a> {
             Self::Unsubscribe(request) => Some(request.channel),
             Self::Publish(request) => Some(request.channel),
             Self::History(request) => Some(request.channel),
+            Self::Presence(request) | Self::PresenceStats(request) => Some(request.channel),
             _ => None,
         }
     }
@@ -92,6 +93,9 @@ pub struct Subscribe<'a> {
     pub epoch: Text<'a>,
     #[serde(default)]
     flag: u32,
+    /// Whether the client wants to hear of joins and leaves.
+    #[serde(default)]
+    pub join_leave: bool,
 }
 
 impl Subscribe<'_> {
@@ -251,8 +255,8 @@ fn read_command<'de, A: MapAccess<'de>>(mut map: A) -> Result<Command<'de>, A::E
             "unsubscribe" => of(&mut map, Request::Unsubscribe)?,
             "publish" => of(&mut map, Request::Publish)?,
             "history" => of(&mut map, Request::History)?,
-            "presence" => of(&mut map, |Anything {}| Request::Presence)?,
-            "presence_stats" => of(&mut map, |Anything {}| Request::PresenceStats)?,
+            "presence" => of(&mut map, Request::Presence)?,
+            "presence_stats" => of(&mut map, Request::PresenceStats)?,
             "ping" => of(&mut map, |Anything {}| Request::Ping)?,
             "send" => of(&mut map, |Anything {}| Request::Send)?,
             "rpc" => of(&mut map, |Anything {}| Request::Rpc)?,

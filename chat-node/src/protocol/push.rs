@@ -9,6 +9,10 @@ use super::{CloseReason, write_number, write_string};
 #[derive(Clone, Copy, Debug)]
 pub enum Push<'a> {
     Publication(&'a RoomName, &'a Publication),
+    /// Somebody has come into the room.
+    Join(&'a RoomName, &'a Author),
+    /// Somebody has left it.
+    Leave(&'a RoomName, &'a Author),
     /// The session ends: for transports whose end carries no code.
     Disconnect(&'a CloseReason),
 }
@@ -19,6 +23,9 @@ impl Push<'_> {
         match self {
             Self::Publication(room, publication) => {
                 publication.data.len() + room.as_str().len() + 160
+            }
+            Self::Join(room, member) | Self::Leave(room, member) => {
+                room.as_str().len() + member.user.as_str().len() + member.info_bytes() + 160
             }
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
@@ -35,6 +42,8 @@ impl Push<'_> {
                 write_publication(out, publication);
                 out.push(b'}');
             }
+            Self::Join(room, member) => write_presence(out, room, "join", member),
+            Self::Leave(room, member) => write_presence(out, room, "leave", member),
             Self::Disconnect(CloseReason { code, reason }) => {
                 out.extend_from_slice(br#"{"disconnect":{"code":"#);
                 write_number(out, (*code).into());
@@ -45,6 +54,17 @@ impl Push<'_> {
         }
         out.push(b'}');
     }
+}
+
+/// Appends `{"channel":…,"join":{"info":{…}}}`. Without `info` SDKs would end for good.
+fn write_presence(out: &mut Vec<u8>, room: &RoomName, what: &str, member: &Author) {
+    out.extend_from_slice(br#"{"channel":"#);
+    write_string(out, room.as_str());
+    out.push(b',');
+    write_string(out, what);
+    out.extend_from_slice(br#":{"info":"#);
+    write_client_info(out, member);
+    out.extend_from_slice(b"}}");
 }
 
 /// Appends a publication: `{"data":…,"offset":5,"info":{…}}`.

@@ -89,6 +89,22 @@ impl RoomLog {
             .unwrap_or_default()
     }
 
+    /// The next frames from `position` on, a frame boundary, that are of kept publications, one after the other: where
+    /// they begin and end. What is not kept before them is passed over.
+    pub fn kept_part(&self, position: u64) -> (u64, u64) {
+        let Some(buffer) = &self.buffer else {
+            return (position, position);
+        };
+        let next = buffer.frames.partition_point(|frame| frame.end <= position);
+        let mut frames = buffer.frames.range(next..).peekable();
+        let mut from = position;
+        while let Some(frame) = frames.next_if(|frame| !frame.is_kept) {
+            from = frame.end;
+        }
+        let kept = frames.take_while(|frame| frame.is_kept);
+        (from, kept.last().map_or(from, |frame| frame.end))
+    }
+
     /// The position after the last frame whose publication's offset is at most `offset`. What came after that one and
     /// is not kept was not in any answer, so it lies behind the position.
     pub fn start_after(&self, offset: u64) -> u64 {
@@ -197,6 +213,24 @@ mod tests {
         assert_eq!(log.start_after(16), 2);
         assert_eq!(log.start_after(17), 5);
         assert_eq!(log.start_after(u64::MAX - 1), 6);
+    }
+
+    #[test]
+    fn what_is_not_kept_can_be_passed_over() {
+        let log = log(&[
+            (0, "e"),
+            (5, "aa"),
+            (6, "b"),
+            (0, "ff"),
+            (0, "g"),
+            (17, "c"),
+            (0, "h"),
+        ]);
+        assert_eq!(log.kept_part(0), (1, 4));
+        assert_eq!(log.kept_part(3), (3, 4));
+        assert_eq!(log.kept_part(4), (7, 8));
+        assert_eq!([log.kept_part(8), log.kept_part(9)], [(9, 9); 2]);
+        assert_eq!(RoomLog::default().kept_part(0), (0, 0));
     }
 
     #[test]

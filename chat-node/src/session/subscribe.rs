@@ -11,7 +11,7 @@ use crate::protocol::reply::{Reply, Subscribed};
 use crate::protocol::{ErrorCode, Refusal};
 use crate::room::RoomKey;
 
-use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, room_name};
+use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, presence, room_name};
 
 /// A subscribe that waits for the broker.
 #[derive(Clone)]
@@ -21,9 +21,16 @@ pub struct Entering {
     was_recovering: bool,
     recoverable: bool,
     rejects_unrecovered: bool,
+    /// Others are told when this member comes and goes.
+    tells_joins: bool,
 }
 
 impl Entering {
+    /// The room and its name, if others are to be told that somebody has come.
+    pub(super) fn place(&self) -> Option<(RoomKey, RoomName)> {
+        self.tells_joins.then(|| (self.room, self.name.clone()))
+    }
+
     pub(super) fn name(&self) -> &RoomName {
         &self.name
     }
@@ -55,7 +62,11 @@ impl Session {
             offset: request.offset.0,
             epoch: request.epoch.decode().unwrap_or("_".into()).into(),
         });
-        let (key, first) = desk.rooms.enter(desk.connection, desk.wire, &room);
+        // Whoever may not ask who is there must not hear it either.
+        let hears_joins =
+            class.join_leave && request.join_leave && presence::may_see(&class, true).is_ok();
+        let (connection, wire) = (desk.connection, desk.wire);
+        let (key, first) = desk.rooms.enter(connection, wire, hears_joins, &room);
         if first {
             desk.shared.enter(desk.worker, &room);
         }
@@ -66,6 +77,7 @@ impl Session {
             was_recovering: request.recover,
             recoverable,
             rejects_unrecovered: request.rejects_unrecovered(),
+            tells_joins: class.join_leave,
         };
         Ok(Step::Ask(Ask::Join(entering, answer)))
     }
@@ -91,6 +103,7 @@ pub(super) fn settle(
         was_recovering,
         recoverable,
         rejects_unrecovered,
+        tells_joins: _,
     }: Entering,
     joined: Result<Joined, broker::Error>,
     desk: &mut Desk<'_>,

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::node::Shared;
+use crate::presence::Presence;
 use crate::protocol::Wire;
 use crate::room::registry::Registry;
 
@@ -91,11 +92,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
+        let metrics = Metrics::new(100).unwrap();
+        let presence = Presence::new(registry.clone(), metrics.presence.clone());
         let shared = Shared::new(
             Config::default(),
-            Metrics::new(100).unwrap(),
+            metrics,
             broker.clone(),
             registry.clone(),
+            presence,
         );
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);

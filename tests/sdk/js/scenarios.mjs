@@ -8,12 +8,13 @@ import * as errors from './scenarios/errors.mjs';
 import * as history from './scenarios/history.mjs';
 import * as network from './scenarios/network.mjs';
 import * as node from './scenarios/node.mjs';
+import * as presence from './scenarios/presence.mjs';
 import * as slow from './scenarios/slow.mjs';
 import { Stage } from './stage.mjs';
 
 // 5.7.1 mixes up publications that come right behind a reply unless every frame is an event of its own, as in browsers.
 const sdks = { centrifuge: {}, 'centrifuge-571': { allowSynchronousEvents: false } };
-const scenarios = { ...chat, ...errors, ...history, ...network, ...node, ...slow };
+const scenarios = { ...chat, ...errors, ...history, ...network, ...node, ...presence, ...slow };
 const [name, url, sdk = 'centrifuge'] = process.argv.slice(2);
 const scenario = Object.hasOwn(scenarios, name ?? '') && scenarios[name];
 if (!scenario || !url || !Object.hasOwn(sdks, sdk)) {
