@@ -222,10 +222,11 @@ async fn members_of_a_node_cut_off_from_nats_leave_and_are_back_afterwards() {
     cy.client.take_unread();
     link.set(Way::Silent);
     let ids = (ann.id.clone(), cy.id.clone());
+    let (of_ann, of_cy) = ([ids.0.as_str()], [ids.1.as_str()]);
     // Neither side knows which of them is cut off.
     let (anns, cys) = tokio::join!(
-        ann.sees_leave(&[&ids.1], 2 * GONE),
-        cy.sees_leave(&[&ids.0], 2 * GONE)
+        ann.sees_leave(&of_cy, 2 * GONE),
+        cy.sees_leave(&of_ann, 2 * GONE)
     );
     assert_eq!((anns, cys), (1, 1));
     link.set(Way::Open);
