@@ -24,6 +24,8 @@ mod presence;
 
 mod session;
 
+mod auth;
+
 mod room;
 
 pub mod broker;

@@ -1,11 +1,13 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
+mod auth;
 mod nats;
 mod presence;
 mod reload;
 
 use std::time::Duration;
 
+pub use auth::AuthMetrics;
 pub use nats::NatsMetrics;
 pub use presence::PresenceMetrics;
 use prometheus::{
@@ -41,6 +43,7 @@ pub struct Metrics {
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
     pub presence: PresenceMetrics,
+    pub auth: AuthMetrics,
     pub reload: ReloadMetrics,
 }
 
@@ -112,6 +115,7 @@ impl Metrics {
             )?,
             presence: PresenceMetrics::new(&register)?,
             reload: ReloadMetrics::new(&register)?,
+            auth: AuthMetrics::new(&register)?,
             registry: registry.clone(),
         };
         let build = register.gauge_vec(

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::auth::{self, Auth};
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
@@ -19,6 +20,7 @@ use crate::peer::LocalPeer;
 use crate::presence::Presence;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
+use crate::session::users::UserSessions;
 use crate::worker::{self, Event, Inbox};
 use crate::{drain, http, reload};
 
@@ -28,11 +30,13 @@ pub struct Shared {
     pub config: Config,
     live: ArcSwap<Live>,
     pub metrics: Metrics,
+    pub(crate) auth: Auth,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) presence: Arc<Presence>,
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
+    pub(crate) user_sessions: UserSessions,
     connects: Mutex<Rate>,
     started: Instant,
 }
@@ -41,6 +45,7 @@ impl Shared {
     pub(crate) fn new(
         config: Config,
         metrics: Metrics,
+        auth: Auth,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
         presence: Arc<Presence>,
@@ -48,11 +53,13 @@ impl Shared {
         presence.connect(&broker);
         Self {
             metrics,
+            auth,
             broker,
             registry,
             presence,
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
+            user_sessions: UserSessions::default(),
             connects: Mutex::default(),
             started: Instant::now(),
             live: ArcSwap::from_pointee(config.live()),
@@ -119,6 +126,8 @@ pub enum Error {
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
+    Auth(#[from] auth::Error),
+    #[error(transparent)]
     Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
     Worker(#[source] io::Error),
@@ -158,6 +167,7 @@ impl Node {
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
         let presence = Presence::new(registry.clone(), metrics.presence.clone());
+        let auth = Auth::start(&config, &metrics.auth)?;
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
@@ -173,6 +183,7 @@ impl Node {
         let shared = Arc::new(Shared::new(
             config,
             metrics,
+            auth,
             broker,
             registry.clone(),
             presence,

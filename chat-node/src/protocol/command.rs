@@ -1,6 +1,7 @@
-//! Commands as clients send them: text -> [`Command`]s, borrowed from the text.
+//! Commands as clients send them: JSON text -> [`Command`]s, borrowed from the text. Protobuf makes the same of bytes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -31,8 +32,8 @@ pub enum Request<'a> {
     Ping,
     Send,
     Rpc,
-    Refresh,
-    SubRefresh,
+    Refresh(Refresh<'a>),
+    SubRefresh(SubRefresh<'a>),
     /// The empty object: the answer to the server's ping.
     Pong,
     /// An id and nothing this node knows.
@@ -53,8 +54,8 @@ impl Request<'_> {
             Self::Ping => "ping",
             Self::Send => "send",
             Self::Rpc => "rpc",
-            Self::Refresh => "refresh",
-            Self::SubRefresh => "sub_refresh",
+            Self::Refresh(_) => "refresh",
+            Self::SubRefresh(_) => "sub_refresh",
             Self::Pong => "pong",
             Self::Unknown => "unknown",
         }
@@ -70,6 +71,7 @@ impl<'a> Request<'a> {
             Self::Publish(request) => Some(request.channel),
             Self::History(request) => Some(request.channel),
             Self::Presence(request) | Self::PresenceStats(request) => Some(request.channel),
+            Self::SubRefresh(request) => Some(request.channel),
             _ => None,
         }
     }
@@ -79,12 +81,45 @@ impl<'a> Request<'a> {
 pub struct Connect<'a> {
     #[serde(borrow, default)]
     pub token: Text<'a>,
+    /// Any JSON.
+    #[serde(borrow, default)]
+    pub data: Option<&'a RawValue>,
+    /// Where the client is in the rooms that it was put into before.
+    #[serde(borrow, default)]
+    pub subs: Option<HashMap<String, Object<Resume<'a>>>>,
+}
+
+/// What a client wants of a room that it is put into.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct Resume<'a> {
+    #[serde(default)]
+    pub recover: bool,
+    #[serde(default)]
+    pub offset: Offset,
+    #[serde(borrow, default)]
+    pub epoch: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct Refresh<'a> {
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct SubRefresh<'a> {
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 pub struct Subscribe<'a> {
     #[serde(borrow, default)]
     pub channel: Text<'a>,
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
     #[serde(default)]
     pub recover: bool,
     #[serde(default)]
@@ -92,7 +127,10 @@ pub struct Subscribe<'a> {
     #[serde(borrow, default)]
     pub epoch: Text<'a>,
     #[serde(default)]
-    flag: u32,
+    pub flag: i64,
+    /// What is subscribed to: 0 is a stream, as all rooms are.
+    #[serde(default, rename = "type")]
+    pub kind: i32,
     /// Whether the client wants to hear of joins and leaves.
     #[serde(default)]
     pub join_leave: bool,
@@ -116,8 +154,8 @@ pub struct Publish<'a> {
     #[serde(borrow, default)]
     pub channel: Text<'a>,
     /// Any JSON. A missing `data` is an error, `null` is data.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub data: Data<'a>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -141,26 +179,85 @@ pub struct Since<'a> {
     pub epoch: Text<'a>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+/// What a client sends for others to read: JSON, as far as it can be. What is not fails its command, not its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Data<'a> {
+    #[default]
+    Absent,
+    Json(&'a RawValue),
+    NotJson {
+        bytes: usize,
+    },
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("data is not JSON: rooms are shared with clients that read nothing else")]
+pub struct NotJson;
+
+impl<'a> Data<'a> {
+    /// Bytes that should be JSON; none at all are no data.
+    pub fn of_bytes(bytes: &'a [u8]) -> Self {
+        match serde_json::from_slice(bytes) {
+            _ if bytes.is_empty() => Self::Absent,
+            Ok(json) => Self::Json(json),
+            Err(_) => Self::NotJson { bytes: bytes.len() },
+        }
+    }
+
+    pub fn json(self) -> Result<Option<&'a RawValue>, NotJson> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Json(json) => Ok(Some(json)),
+            Self::NotJson { .. } => Err(NotJson),
+        }
+    }
+
+    /// The size as it came.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Json(json) => json.get().len(),
+            Self::NotJson { bytes } => bytes,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Self::Json)
+    }
 }
 
 /// A string that is decoded only when used, so that one bad name fails its command and not its session.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Text<'a>(Option<&'a RawValue>);
+pub struct Text<'a>(Source<'a>);
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Source<'a> {
+    #[default]
+    Absent,
+    Json(&'a RawValue),
+    Plain(&'a str),
+}
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a valid string (a lone surrogate escape?)")]
 pub struct BadText;
 
 impl<'a> Text<'a> {
+    /// Text that needs no decoding.
+    pub fn plain(text: &'a str) -> Self {
+        Self(Source::Plain(text))
+    }
+
     /// The text; empty if the field was absent or null.
     pub fn decode(self) -> Result<Cow<'a, str>, BadText> {
         #[derive(serde::Deserialize)]
         struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
         match self.0 {
-            None => Ok(Cow::Borrowed("")),
-            Some(raw) => serde_json::from_str::<Borrowed<'a>>(raw.get())
+            Source::Absent => Ok(Cow::Borrowed("")),
+            Source::Plain(text) => Ok(Cow::Borrowed(text)),
+            Source::Json(raw) => serde_json::from_str::<Borrowed<'a>>(raw.get())
                 .map(|text| text.0)
                 .map_err(|_| BadText),
         }
@@ -171,8 +268,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
         match raw.get().as_bytes().first() {
-            Some(b'"') => Ok(Self(Some(raw))),
-            Some(b'n') => Ok(Self(None)),
+            Some(b'"') => Ok(Self(Source::Json(raw))),
+            Some(b'n') => Ok(Self(Source::Absent)),
             _ => Err(de::Error::custom("expected a string")),
         }
     }
@@ -260,8 +357,8 @@ fn read_command<'de, A: MapAccess<'de>>(mut map: A) -> Result<Command<'de>, A::E
             "ping" => of(&mut map, |Anything {}| Request::Ping)?,
             "send" => of(&mut map, |Anything {}| Request::Send)?,
             "rpc" => of(&mut map, |Anything {}| Request::Rpc)?,
-            "refresh" => of(&mut map, |Anything {}| Request::Refresh)?,
-            "sub_refresh" => of(&mut map, |Anything {}| Request::SubRefresh)?,
+            "refresh" => of(&mut map, Request::Refresh)?,
+            "sub_refresh" => of(&mut map, Request::SubRefresh)?,
             _ => {
                 map.next_value::<de::IgnoredAny>()?;
                 unknown = true;
@@ -416,7 +513,7 @@ mod tests {
             let Request::Publish(publish) = one(text).request else {
                 panic!()
             };
-            publish.data.map(RawValue::get)
+            publish.data.json().unwrap().map(RawValue::get)
         };
         assert_eq!(
             data(r#"{"id":1,"publish":{"channel":"r","data":null}}"#),

@@ -13,8 +13,30 @@ pub enum Push<'a> {
     Join(&'a RoomName, &'a Author),
     /// Somebody has left it.
     Leave(&'a RoomName, &'a Author),
+    /// The session is not in the room any more.
+    Unsubscribe(&'a RoomName, Unsubscribed),
     /// The session ends: for transports whose end carries no code.
     Disconnect(&'a CloseReason),
+}
+
+/// Why a session was taken out of a room: the table of unsubscribe codes. SDKs come again at once for 2500 and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscribed {
+    Expired,
+}
+
+impl Unsubscribed {
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Expired => 2501,
+        }
+    }
+
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Expired => "subscription expired",
+        }
+    }
 }
 
 impl Push<'_> {
@@ -27,6 +49,7 @@ impl Push<'_> {
             Self::Join(room, member) | Self::Leave(room, member) => {
                 room.as_str().len() + member.user.as_str().len() + member.info_bytes() + 160
             }
+            Self::Unsubscribe(room, _) => room.as_str().len() + 96,
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
     }
@@ -44,6 +67,15 @@ impl Push<'_> {
             }
             Self::Join(room, member) => write_presence(out, room, "join", member),
             Self::Leave(room, member) => write_presence(out, room, "leave", member),
+            Self::Unsubscribe(room, why) => {
+                out.extend_from_slice(br#"{"channel":"#);
+                write_string(out, room.as_str());
+                out.extend_from_slice(br#","unsubscribe":{"code":"#);
+                write_number(out, why.code().into());
+                out.extend_from_slice(br#","reason":"#);
+                write_string(out, why.reason());
+                out.extend_from_slice(b"}}");
+            }
             Self::Disconnect(CloseReason { code, reason }) => {
                 out.extend_from_slice(br#"{"disconnect":{"code":"#);
                 write_number(out, (*code).into());

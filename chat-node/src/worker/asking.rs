@@ -14,6 +14,8 @@ const MOST_BYTES: usize = 64 * 1024;
 /// Boxed where it is kept: idle connections pay one word for it.
 #[derive(Default)]
 pub struct Asking {
+    /// A question about the whole session is out: everything waits for it.
+    is_about_all: bool,
     rooms: Vec<Room>,
     bytes: usize,
 }
@@ -24,17 +26,17 @@ struct Room {
     is_asked: bool,
     /// Nobody knows whether a message was kept: those behind it are not tried.
     has_unknown: bool,
-    behind: VecDeque<Box<str>>,
+    behind: VecDeque<Box<[u8]>>,
 }
 
 impl Asking {
     pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
+        self.rooms.is_empty() && !self.is_about_all
     }
 
     /// Whether further commands should wait where they are, whatever their room.
     pub fn is_full(&self) -> bool {
-        self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
+        self.is_about_all || self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
     }
 
     fn room(&mut self, name: &str) -> Option<&mut Room> {
@@ -54,6 +56,11 @@ impl Asking {
         answered.map(|room| room.name.clone())
     }
 
+    /// A question about the whole session is out, or has been answered.
+    pub fn ask_about_all(&mut self, is_out: bool) {
+        self.is_about_all = is_out;
+    }
+
     /// A question about the room is out.
     pub fn ask(&mut self, name: &RoomName) {
         match self.room(name.as_str()) {
@@ -68,7 +75,7 @@ impl Asking {
     }
 
     /// Keeps a command for after the question about its room.
-    pub fn wait(&mut self, name: &str, command: &str) {
+    pub fn wait(&mut self, name: &str, command: &[u8]) {
         if let Some(room) = self.room(name) {
             room.behind.push_back(command.into());
             self.bytes += command.len();
@@ -91,7 +98,7 @@ impl Asking {
 
     /// The next command behind the room's last question; none while a new one is out. A room that nothing waits for
     /// is forgotten.
-    pub fn next_behind(&mut self, name: &RoomName) -> Option<Box<str>> {
+    pub fn next_behind(&mut self, name: &RoomName) -> Option<Box<[u8]>> {
         let room = self.room(name.as_str()).filter(|room| !room.is_asked)?;
         let next = room.behind.pop_front();
         match &next {
@@ -115,19 +122,34 @@ mod tests {
         let mut asking = Asking::default();
         asking.ask(&room("a"));
         assert!(asking.holds("a") && !asking.holds("b"));
-        asking.wait("a", "first");
-        asking.wait("a", "second");
+        asking.wait("a", b"first");
+        asking.wait("a", b"second");
         assert_eq!(asking.next_behind(&room("a")), None);
         asking.answered(&room("a"), false);
         assert_eq!(asking.next_to_go_on(), Some(room("a")));
-        assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("first"));
+        assert_eq!(
+            asking.next_behind(&room("a")).as_deref(),
+            Some(&b"first"[..])
+        );
         // That one became a question, too.
         asking.ask(&room("a"));
         assert_eq!(asking.next_behind(&room("a")), None);
         asking.answered(&room("a"), false);
-        assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("second"));
+        assert_eq!(
+            asking.next_behind(&room("a")).as_deref(),
+            Some(&b"second"[..])
+        );
         assert_eq!(asking.next_behind(&room("a")), None);
         assert!(asking.is_empty() && asking.bytes == 0);
+    }
+
+    #[test]
+    fn everything_waits_for_a_question_about_the_session() {
+        let mut asking = Asking::default();
+        asking.ask_about_all(true);
+        assert!(asking.is_full() && !asking.is_empty());
+        asking.ask_about_all(false);
+        assert!(!asking.is_full() && asking.is_empty());
     }
 
     #[test]
@@ -140,7 +162,7 @@ mod tests {
         assert!(asking.is_full());
         let mut asking = Asking::default();
         asking.ask(&room("a"));
-        asking.wait("a", &"x".repeat(MOST_BYTES));
+        asking.wait("a", &[b'x'; MOST_BYTES]);
         assert!(asking.is_full());
     }
 }

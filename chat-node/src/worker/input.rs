@@ -12,15 +12,15 @@ use tokio::task::{spawn_local, yield_now};
 use crate::broker::Error;
 use crate::frame::{self, Incoming};
 use crate::ids::RoomName;
-use crate::protocol::command::{Command, Commands};
+use crate::protocol::batch::Kept;
 use crate::protocol::reply::Reply;
-use crate::protocol::{CloseReason, Refusal, Request};
-use crate::session::{Ask, Settled, Step};
+use crate::protocol::{Batch, CloseReason, Command, Encoding, Refusal, Request};
+use crate::session::{Ask, Desk, Session, Settled, Step};
 use crate::socket::ConnectionKey;
 
 use super::Worker;
 use super::connection::{Life, Owed};
-use super::missed::FRAME_BYTES;
+use super::missed::{FRAME_BYTES, Missed};
 use super::timer_wheel::{TICK, tick_of};
 
 /// Longer replies are sent at once.
@@ -59,18 +59,28 @@ impl Worker {
             return ControlFlow::Continue(());
         }
         match incoming {
-            Incoming::Text(text) if connection.holds_input() => connection.hold(text),
-            Incoming::Text(text) => self.run(key, text),
+            Incoming::Text(text) => match connection.wire.encoding() {
+                Encoding::Json if connection.holds_input() => connection.hold(text.as_bytes()),
+                Encoding::Json => self.run(key, Batch::json(text)),
+                Encoding::Protobuf => {
+                    let expected = "expected binary frames with Protobuf, got a text frame";
+                    self.close(key, &CloseReason::bad_request(expected));
+                }
+            },
+            Incoming::Binary(bytes) => match connection.wire.encoding() {
+                Encoding::Protobuf if connection.holds_input() => connection.hold(bytes),
+                Encoding::Protobuf => self.run(key, Batch::protobuf(bytes)),
+                Encoding::Json => {
+                    let expected = "expected text frames with JSON, got a binary frame";
+                    self.close(key, &CloseReason::bad_request(expected));
+                }
+            },
             Incoming::Ping(payload) => {
                 let mut pong = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
                 frame::write_pong(&mut pong, payload);
                 self.send(key, &pong);
             }
             Incoming::Pong(_) => {}
-            Incoming::Binary(_) => {
-                let expected = "expected text frames with JSON, got a binary frame";
-                self.close(key, &CloseReason::bad_request(expected));
-            }
             Incoming::Close(_) => {
                 self.close(key, &CloseReason::NORMAL);
                 return ControlFlow::Break(());
@@ -80,15 +90,13 @@ impl Worker {
     }
 
     /// Handles commands until one has to wait.
-    fn run(&mut self, key: ConnectionKey, text: &str) {
-        let mut commands = Commands::new(text);
-        if commands.rest().trim_ascii().is_empty() {
-            self.close(
-                key,
-                &CloseReason::bad_request("expected command objects in JSON, got an empty frame"),
-            );
+    fn run(&mut self, key: ConnectionKey, mut commands: Batch<'_>) {
+        if commands.rest().is_empty() {
+            let expected = "expected commands, got an empty frame";
+            self.close(key, &CloseReason::bad_request(expected));
             return;
         }
+        let mut kept = Kept::default();
         for handled in 0.. {
             if self.replies.len() > FRAME_BYTES {
                 self.send_replies(key);
@@ -101,7 +109,7 @@ impl Worker {
             }
             let tired = handled == COMMANDS_PER_TURN;
             if connection.must_wait() || tired {
-                let rest = commands.rest().trim_ascii();
+                let rest = commands.rest();
                 if !rest.is_empty() {
                     connection.hold(rest);
                 }
@@ -111,7 +119,7 @@ impl Worker {
                 break;
             }
             let before = commands.rest();
-            let command = match commands.next() {
+            let command = match commands.next(&mut kept) {
                 None => break,
                 Some(Ok(command)) => command,
                 Some(Err(error)) => {
@@ -126,8 +134,8 @@ impl Worker {
             if connection.asking.is_some()
                 && let Some(Ok(channel)) = command.request.channel().map(|channel| channel.decode())
             {
-                let text = &before[..before.len() - commands.rest().len()];
-                if connection.wait_behind(&channel, text.trim_ascii()) {
+                let bytes = &before[..before.len() - commands.rest().len()];
+                if connection.wait_behind(&channel, bytes) {
                     continue;
                 }
             }
@@ -137,16 +145,27 @@ impl Worker {
     }
 
     fn handle(&mut self, key: ConnectionKey, command: Command<'_>) {
+        let id = command.id;
+        self.shared.metrics.command(command.request.method());
+        self.with_session(key, id, |session, desk| session.handle(command, desk));
+    }
+
+    /// Lets the session take a step, and does what it comes to.
+    fn with_session(
+        &mut self,
+        key: ConnectionKey,
+        id: u32,
+        take: impl FnOnce(&mut Session, &mut Desk<'_>) -> Step,
+    ) {
         let Some((connection, mut desk)) = self.desk(key) else {
             return;
         };
-        let (id, method) = (command.id, command.request.method());
-        desk.shared.metrics.command(method);
         let was_fresh = connection.session.is_fresh();
-        let step = connection.session.handle(command, &mut desk);
+        let step = take(&mut connection.session, &mut desk);
         if was_fresh && !connection.session.is_fresh() {
             self.after_connect(key);
         }
+        self.schedule_new_expiry(key);
         match step {
             Step::Silent => {}
             Step::Reply(reply) => self.reply(key, id, reply),
@@ -178,8 +197,12 @@ impl Worker {
         if connection.must_wait() {
             return;
         }
+        let encoding = connection.wire.encoding();
         if let Some(held) = connection.take_held() {
-            self.run(key, &held);
+            match Batch::of(encoding, &held) {
+                Ok(commands) => self.run(key, commands),
+                Err(error) => self.close_with(key, &CloseReason::bad_request(error.to_string())),
+            }
         }
         self.start_reading(key);
     }
@@ -227,16 +250,18 @@ impl Worker {
         else {
             return;
         };
-        let room = ask.room().clone();
-        connection.ask(&room);
+        let room = ask.room().cloned();
+        connection.ask(room.as_ref());
         spawn_local(async move {
             let settled = ask.await;
             let mut worker = worker.borrow_mut();
             if let Some(connection) = worker.connections.get_mut(key) {
-                connection.answered(&room, settled.is_unknown_publish());
+                connection.answered(room.as_ref(), settled.is_unknown_publish());
             }
             worker.settle(key, id, settled);
-            worker.go_on_behind(key, &room);
+            if let Some(room) = &room {
+                worker.go_on_behind(key, room);
+            }
             worker.send_replies(key);
             worker.resume_input(key);
             worker.leave_if_answered(key);
@@ -260,10 +285,13 @@ impl Worker {
                 break;
             }
             let publishes_fail = connection.has_unknown(room);
-            let Some(text) = connection.next_behind(room) else {
+            let encoding = connection.wire.encoding();
+            let Some(bytes) = connection.next_behind(room) else {
                 break;
             };
-            match Commands::new(&text).next() {
+            let mut kept = Kept::default();
+            let command = Batch::of(encoding, &bytes).map(|mut commands| commands.next(&mut kept));
+            match command.ok().flatten() {
                 Some(Ok(command))
                     if publishes_fail && matches!(command.request, Request::Publish(_)) =>
                 {
@@ -278,14 +306,10 @@ impl Worker {
     }
 
     fn settle(&mut self, key: ConnectionKey, id: u32, settled: Settled) {
-        let Some((connection, mut desk)) = self.desk(key) else {
-            return;
-        };
-        if connection.is_closing() {
-            return;
+        let connection = self.connections.get(key);
+        if connection.is_some_and(|connection| !connection.is_closing()) {
+            self.with_session(key, id, |session, desk| session.settle(settled, desk));
         }
-        let reply = connection.session.settle(settled, &mut desk);
-        self.reply(key, id, reply);
     }
 
     fn reply(&mut self, key: ConnectionKey, id: u32, mut reply: Reply) {
@@ -297,11 +321,11 @@ impl Worker {
             return;
         };
         connection.wire.write_reply(&mut self.replies, id, &reply);
-        let Some(missed) = missed else {
+        if missed.is_empty() {
             return;
-        };
-        let fits = missed.is_empty();
-        connection.missed.get_or_insert_default().push_back(missed);
+        }
+        let fits = missed.iter().all(Missed::is_empty);
+        connection.missed.get_or_insert_default().extend(missed);
         if !fits {
             self.send_replies(key);
         }

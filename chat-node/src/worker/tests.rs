@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{Accepted, Event, Inbox, start};
+use crate::auth::Auth;
 use crate::broker::peers::{self, CallError, Gathered, Pending, Request, Response};
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
@@ -92,15 +93,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
-        let metrics = Metrics::new(100).unwrap();
+        let (config, metrics) = (Config::default(), Metrics::new(100).unwrap());
+        let auth = Auth::start(&config, &metrics.auth).unwrap();
         let presence = Presence::new(registry.clone(), metrics.presence.clone());
-        let shared = Shared::new(
-            Config::default(),
-            metrics,
-            broker.clone(),
-            registry.clone(),
-            presence,
-        );
+        let (broker_, registry_) = (broker.clone(), registry.clone());
+        let shared = Shared::new(config, metrics, auth, broker_, registry_, presence);
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
