@@ -15,7 +15,8 @@ use super::members::{Members, Wanted};
 
 /// How long a node may be silent: whoever asks must not wait for the dead.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// How old an answer may be for each member that it is about: large rooms are asked about all the time.
+/// Of rooms with more members an answer may be so old for each of them: large rooms are asked about all the time.
+const SMALL: u64 = 1000;
 const AGE_PER_MEMBER: Duration = Duration::from_micros(100);
 
 /// Asks this node's workers.
@@ -78,6 +79,9 @@ struct Last {
 impl Last {
     /// Whether it tells of somebody who asks at `now` all that was known then, or little less for a large room.
     fn is_new_enough(&self, now: Instant) -> bool {
+        if self.members.count <= SMALL {
+            return now <= self.begun;
+        }
         let members = u32::try_from(self.members.count).unwrap_or(u32::MAX);
         now <= self.begun + AGE_PER_MEMBER * members
     }
