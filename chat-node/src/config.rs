@@ -31,6 +31,7 @@ pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use live::{Live, Renewal};
 pub use load::{Invocation, Probe};
+pub(crate) use nats::is_node_name;
 pub use nats::{BrokerKind, Nats, ServerUrl, Servers};
 pub use nats_command::{Init, NatsCommand, Run, Streams, Users};
 pub use origins::Origins;
@@ -122,6 +123,9 @@ pub struct Limits {
     /// Messages all sessions of this node together may publish to one room
     #[arg(long, id = "limits.publishesPerSecondPerRoom", value_name = "PER_SECOND", default_value = "500", value_parser = whole::<u32>(1..=MAX_COUNT))]
     pub publishes_per_second_per_room: u32,
+    /// Times a second that one session may ask who is present
+    #[arg(long, id = "limits.presencePerSecondPerSession", value_name = "PER_SECOND", default_value = "10", value_parser = whole::<u32>(1..=MAX_COUNT))]
+    pub presence_per_second_per_session: u32,
     /// Largest frame from a client; at least messageBytes + 16384, at most 16777216
     #[arg(long, id = "limits.frameBytes", value_name = "BYTES", default_value = "1048576", value_parser = whole::<usize>(1..=16 << 20))]
     pub frame_bytes: usize,

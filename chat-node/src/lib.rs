@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod node;
+mod peer;
 
 mod drain;
 mod http;
@@ -18,6 +19,8 @@ mod reload;
 mod worker;
 
 mod socket;
+
+mod presence;
 
 mod session;
 

@@ -2,12 +2,14 @@
 
 mod auth;
 mod nats;
+mod presence;
 mod reload;
 
 use std::time::Duration;
 
 pub use auth::AuthMetrics;
 pub use nats::NatsMetrics;
+pub use presence::PresenceMetrics;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -42,6 +44,7 @@ pub struct Metrics {
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
+    pub presence: PresenceMetrics,
     pub auth: AuthMetrics,
     pub reload: ReloadMetrics,
 }
@@ -110,6 +113,7 @@ impl Metrics {
                 "history_evicted_rooms_total",
                 "Rooms whose history the embedded broker dropped to stay below history.maxTotalBytes.",
             )?,
+            presence: PresenceMetrics::new(&register)?,
             reload: ReloadMetrics::new(&register)?,
             auth: AuthMetrics::new(&register)?,
             registry: registry.clone(),

@@ -16,6 +16,8 @@ use crate::broker::{Broker, NodeLoad, NodeState};
 use crate::config::{BrokerKind, Config, History, Listening, Live};
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
+use crate::peer::LocalPeer;
+use crate::presence::Presence;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
 use crate::session::users::UserSessions;
@@ -32,6 +34,7 @@ pub struct Shared {
     pub(crate) auth: Auth,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
     pub(crate) user_sessions: UserSessions,
@@ -48,12 +51,15 @@ impl Shared {
         auth: Auth,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
+        presence: Arc<Presence>,
     ) -> Self {
+        presence.connect(&broker);
         Self {
             metrics,
             auth,
             broker,
             registry,
+            presence,
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
             user_sessions: UserSessions::default(),
@@ -164,15 +170,28 @@ impl Node {
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
+        let presence = Presence::new(registry.clone(), metrics.presence.clone());
         let auth = Auth::start(&config, &metrics.auth)?;
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
                 .insert(Arc::new(embedded(&config.history, registry.clone())))
                 .clone(),
-            BrokerKind::Nats => Nats::start(nats(&config)?, registry.clone(), metrics.nats()?),
+            BrokerKind::Nats => Nats::start(
+                nats(&config)?,
+                registry.clone(),
+                Arc::new(LocalPeer::new(registry.clone(), presence.clone())),
+                metrics.nats()?,
+            ),
         };
-        let shared = Arc::new(Shared::new(config, metrics, auth, broker, registry.clone()));
+        let shared = Arc::new(Shared::new(
+            config,
+            metrics,
+            auth,
+            broker,
+            registry.clone(),
+            presence,
+        ));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =
@@ -222,6 +241,7 @@ impl Node {
         tokio::spawn(http::serve(admin, front, heads));
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
         tokio::spawn(reload::keep(shared.clone()));
+        tokio::spawn(shared.presence.clone().keep());
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
             let seconds = if io::stdin().is_terminal() { 0 } else { 5 };

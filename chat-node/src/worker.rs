@@ -10,6 +10,7 @@ pub mod emulated;
 mod expiry;
 mod input;
 mod missed;
+pub mod presence;
 mod pump;
 mod read;
 pub mod timer_wheel;
@@ -53,6 +54,8 @@ pub enum Event {
         room: RoomName,
         epoch: Epoch,
     },
+    /// Somebody wants to know who is in a room here.
+    ListMembers(presence::Listing),
     /// Commands for a session that came beside its connection.
     Commands {
         connection: ConnectionKey,
@@ -232,6 +235,7 @@ impl Worker {
 
     /// One turn of the pump and the replies that it did not take along. True if the pump has more to do.
     fn turn(&mut self) -> bool {
+        self.tell_changes();
         let busy = self.pump(WRITES_PER_TURN);
         self.pay_owed();
         busy
@@ -242,6 +246,7 @@ impl Worker {
             Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
             Event::Interrupted { room, epoch } => self.interrupt(&room, epoch),
+            Event::ListMembers(listing) => self.list_members(listing),
             Event::Commands {
                 connection,
                 commands,
@@ -481,6 +486,7 @@ impl Worker {
     /// Ends what a task of this worker did beside the run loop: forgets who is gone, and has the pump do what is to do.
     fn settle_down(&mut self) {
         self.remove_gone();
+        self.tell_changes();
         if self.rooms.want_visits() || !self.owing.is_empty() {
             self.wake.notify_one();
         }

@@ -70,6 +70,9 @@ promise!(
     ["--publishes-per-second-per-session", "50"]
 );
 
+promise!(presence_and_its_numbers, in every way);
+promise!(joins_and_leaves_are_events, in every way);
+
 promise!(history_goes_both_ways, in every way);
 promise!(long_history_comes_in_pages, in every way);
 promise!(resubscribe_recovers, in every way);
@@ -252,6 +255,7 @@ async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
     let mut node = Node::with(flags)
         .env("NATTER_PUBLISHES_PER_SECOND_PER_SESSION", "1000000")
         .env("NATTER_PUBLISHES_PER_SECOND_PER_ROOM", "1000000")
+        .config("roomClasses: [{prefix: live, joinLeave: true}]")
         .start()
         .await;
     let mut script = Command::new(&sdk.program);

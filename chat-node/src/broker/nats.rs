@@ -9,9 +9,11 @@
 pub mod account;
 mod api;
 mod batch;
+mod calls;
 mod connection;
 pub mod credentials;
 mod directory;
+mod ephemeral;
 mod event;
 mod follower;
 mod health;
@@ -42,8 +44,10 @@ use tokio::task::JoinSet;
 use account::Account;
 pub use shard_log::Caps;
 
+use self::calls::Calls;
 use self::connection::Incident;
 use self::directory::Directory;
+use self::ephemeral::{Listener, Teller};
 use self::follower::Follower;
 use self::health::{Health, Trouble};
 use self::link::{Link, Purpose};
@@ -54,6 +58,7 @@ use self::room_reads::RoomReads;
 use self::shard::Shard;
 use self::subject::shard_of;
 use self::times::Times;
+use super::peers::{CallError, Event, Gathered, Peer, Pending, Request, Response};
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Readable,
@@ -82,6 +87,8 @@ pub struct Nats {
     room_reads: RoomReads,
     resumes: Resumes,
     directory: Arc<Directory>,
+    calls: Calls,
+    teller: Teller,
     live: Arc<Link>,
     health: Arc<Health>,
     patience: Duration,
@@ -91,14 +98,20 @@ pub struct Nats {
 
 impl Nats {
     /// Starts to connect and to follow the shards; must be called within a runtime.
-    pub fn start(settings: Settings, feed: Arc<dyn Feed>, metrics: NatsMetrics) -> Arc<Self> {
-        Self::start_with(Times::default(), settings, feed, metrics)
+    pub fn start(
+        settings: Settings,
+        feed: Arc<dyn Feed>,
+        peer: Arc<dyn Peer>,
+        metrics: NatsMetrics,
+    ) -> Arc<Self> {
+        Self::start_with(Times::default(), settings, feed, peer, metrics)
     }
 
     fn start_with(
         times: Times,
         settings: Settings,
         feed: Arc<dyn Feed>,
+        peer: Arc<dyn Peer>,
         metrics: NatsMetrics,
     ) -> Arc<Self> {
         let Settings {
@@ -145,9 +158,24 @@ impl Nats {
                 distrusted: None,
             };
             tasks.spawn(follower.run());
+            let listener = Listener {
+                node: node.clone(),
+                shard: shard.clone(),
+                link: live.clone(),
+                peer: peer.clone(),
+            };
+            tasks.spawn(listener.listen());
         }
-        let directory = Directory::new(node);
+        let directory = Directory::new(node.clone());
         tasks.spawn(directory.clone().keep(live.clone()));
+        let (teller, telling) = Teller::new(node.clone(), live.clone());
+        tasks.spawn(telling);
+        let calls = Calls {
+            node,
+            link: live.clone(),
+            directory: directory.clone(),
+        };
+        tasks.spawn(calls.clone().answer(peer));
         tasks.spawn(heed(incidents, dropped, health.clone()));
         let room_reads = RoomReads::new(reads.clone());
         Arc::new(Self {
@@ -162,6 +190,8 @@ impl Nats {
             resumes: Resumes::new(room_reads.clone()),
             room_reads,
             directory,
+            calls,
+            teller,
             live,
             health,
             patience,
@@ -246,6 +276,23 @@ impl Broker for Nats {
 
     fn nodes(&self) -> Vec<NodeLoad> {
         self.directory.nodes()
+    }
+
+    fn call(
+        &self,
+        node: &str,
+        request: Request,
+        patience: Duration,
+    ) -> Pending<Result<Response, CallError>> {
+        Box::pin(self.calls.clone().one(node.to_owned(), request, patience))
+    }
+
+    fn call_others(&self, request: Request, patience: Duration) -> Pending<Gathered> {
+        Box::pin(self.calls.clone().others(request, patience))
+    }
+
+    fn tell_others(&self, room: &RoomName, event: Event) {
+        self.teller.tell(&self.shard(room), room, event);
     }
 
     fn leave(&self) -> Answer<()> {

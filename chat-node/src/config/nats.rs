@@ -46,7 +46,7 @@ pub struct Nats {
     /// Streams over which rooms are spread, 1 to 64: as many as `chat-node nats init` made, for good
     #[arg(long = "shards", id = "history.shards", value_name = "COUNT", default_value = "8", value_parser = whole::<u16>(1..=64))]
     pub shards: u16,
-    /// This node's name among the others: 1 to 128 letters, digits, `-` and `_` [default: the host's name and a random suffix]
+    /// This node's name among the others: 1 to 128 letters, digits, `-` and `_`, not `all` [default: the host's name and a random suffix]
     #[arg(long, id = "nodeName", value_name = "NAME", default_value = default_node_name(), hide_default_value = true, value_parser = node_name)]
     pub node_name: String,
 }
@@ -130,10 +130,15 @@ fn server_url(text: &str) -> Result<ServerUrl, String> {
 
 /// Checks a name that becomes a token of NATS subjects.
 fn node_name(text: &str) -> Result<String, String> {
-    match (1..=128).contains(&text.len()) && text.bytes().all(is_name_byte) {
+    match is_node_name(text) {
         true => Ok(text.to_owned()),
-        false => Err("expected 1 to 128 letters, digits, - and _".to_owned()),
+        false => Err("expected 1 to 128 letters, digits, - and _, and not `all`".to_owned()),
     }
+}
+
+/// Whether a node may be called so. `all` stands for every node.
+pub(crate) fn is_node_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(is_name_byte) && text != "all"
 }
 
 pub(super) fn is_name_byte(byte: u8) -> bool {
@@ -225,7 +230,7 @@ mod tests {
             assert_eq!(node_name(text).as_deref(), Ok(text));
         }
         let too_long = "n".repeat(129);
-        for text in ["", "a.b", "*", ">", "a b", "nöde", &too_long] {
+        for text in ["", "a.b", "*", ">", "a b", "nöde", "all", &too_long] {
             assert!(node_name(text).is_err(), "{text}");
         }
     }

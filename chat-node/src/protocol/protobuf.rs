@@ -93,6 +93,8 @@ fn request(method: &Method) -> Request<'_> {
     match method {
         Method::Connect(connect) => Request::Connect(Connect {
             token: Text::plain(&connect.token),
+            // What is no JSON says nothing.
+            data: serde_json::from_slice(&connect.data).ok(),
             subs: Some(connect.subs.iter().map(resume).collect()),
             data: Data::of_bytes(&connect.data),
             name: Text::plain(&connect.name),
@@ -107,6 +109,7 @@ fn request(method: &Method) -> Request<'_> {
             epoch: Text::plain(&subscribe.epoch),
             flag: subscribe.flag,
             kind: subscribe.r#type,
+            join_leave: subscribe.join_leave,
         }),
         Method::Unsubscribe(request) => Request::Unsubscribe(InChannel {
             channel: Text::plain(&request.channel),
@@ -126,8 +129,12 @@ fn request(method: &Method) -> Request<'_> {
             limit: history.limit,
             reverse: history.reverse,
         }),
-        Method::Presence(_) => Request::Presence,
-        Method::PresenceStats(_) => Request::PresenceStats,
+        Method::Presence(request) => Request::Presence(InChannel {
+            channel: Text::plain(&request.channel),
+        }),
+        Method::PresenceStats(request) => Request::PresenceStats(InChannel {
+            channel: Text::plain(&request.channel),
+        }),
         Method::Ping(_) => Request::Ping,
         Method::Send(_) => Request::Send,
         Method::Rpc(_) => Request::Rpc,

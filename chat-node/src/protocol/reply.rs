@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::broker::{HistoryPage, Position, Publication};
 use crate::ids::{RoomName, SessionId};
+use crate::presence::members::Members;
 
 use super::error_code::Refusal;
-use super::push::write_publication;
+use super::push::{write_client_info, write_publication};
 use super::{write_number, write_string};
 
 /// The answer to one command.
@@ -19,6 +20,9 @@ pub enum Reply {
     Unsubscribe,
     Publish,
     History(HistoryPage),
+    /// The members who are listed.
+    Presence(Arc<Members>),
+    PresenceStats(Arc<Members>),
     /// The session, or the room, does not expire before the seconds given; `None`: not at all.
     Refresh(SessionId, Option<u64>),
     SubRefresh(Option<u64>),
@@ -130,6 +134,25 @@ impl Reply {
                 out.extend_from_slice(br#","history":{"#);
                 write_position(out, &page.position);
                 write_publications(out, &page.publications);
+                out.push(b'}');
+            }
+            Self::Presence(members) => {
+                out.extend_from_slice(br#","presence":{"presence":{"#);
+                for (index, member) in members.listed.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    write_string(out, &member.client.to_string());
+                    out.push(b':');
+                    write_client_info(out, member);
+                }
+                out.extend_from_slice(b"}}");
+            }
+            Self::PresenceStats(members) => {
+                out.extend_from_slice(br#","presence_stats":{"num_clients":"#);
+                write_number(out, members.count);
+                out.extend_from_slice(br#","num_users":"#);
+                write_number(out, members.users.len() as u64);
                 out.push(b'}');
             }
             Self::Refused(refusal) => {
@@ -251,6 +274,7 @@ mod tests {
     use super::*;
     use crate::broker::Author;
     use crate::ids::UserId;
+    use crate::presence::members::Wanted;
     use crate::protocol::ErrorCode;
     use serde_json::{Value, json};
 
@@ -280,6 +304,7 @@ mod tests {
                     chan_info: Some("7".into()),
                     ..Author::plain(UserId::named("ann"), client)
                 }),
+                tags: None,
             })],
             ttl: Some(60),
             data: Some("[1]".into()),
@@ -294,6 +319,40 @@ mod tests {
                     "user": "ann", "client": client.to_string(), "conn_info": {"name": "Ann"}, "chan_info": 7
                 }}]
             }})
+        );
+    }
+
+    #[test]
+    fn presence_lists_members_by_session_and_stats_count_them() {
+        let (ann, nobody) = (SessionId::random(), SessionId::random());
+        let mut listed = Members::default();
+        let mut counted = Members::default();
+        for member in [
+            Author {
+                conn_info: Some(r#"{"name":"Ann"}"#.into()),
+                ..Author::plain(UserId::named("ann"), ann)
+            },
+            Author::plain(UserId::ANONYMOUS, nobody),
+        ] {
+            listed.add(member.clone(), Wanted::List);
+            counted.add(member, Wanted::Numbers);
+        }
+        let (ann, nobody) = (ann.to_string(), nobody.to_string());
+        assert_eq!(
+            written(&Reply::Presence(Arc::new(listed))),
+            json!({"id": 7, "presence": {"presence": {
+                ann.clone(): {"user": "ann", "client": ann, "conn_info": {"name": "Ann"}},
+                nobody.clone(): {"user": "", "client": nobody},
+            }}})
+        );
+        assert_eq!(
+            written(&Reply::PresenceStats(Arc::new(counted))),
+            json!({"id": 7, "presence_stats": {"num_clients": 2, "num_users": 2}})
+        );
+        let nobody = Arc::new(Members::default());
+        assert_eq!(
+            written(&Reply::Presence(nobody)),
+            json!({"id": 7, "presence": {"presence": {}}})
         );
     }
 

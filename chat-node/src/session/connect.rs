@@ -18,7 +18,7 @@ use crate::protocol::{CloseReason, ErrorCode, Refusal, Wire};
 use super::grant::{Grant, RoomGrant, ttl};
 use super::permission::is_meant;
 use super::subscribe::{self, Entering};
-use super::{Ask, Desk, Refused, Session, State, Step, class_of, room_of};
+use super::{Ask, Desk, Refused, Session, State, Step, claimed, class_of, room_of};
 
 /// Where the client was in the rooms that it was put into before, by name.
 pub(super) type Resumes = HashMap<String, Position>;
@@ -69,7 +69,11 @@ impl Session {
             let detail = "connect with a token: this node lets nobody in without";
             return Err(Refusal::new(ErrorCode::Unauthorized, detail));
         }
-        self.identified(resumes, Ok(Identity::default()), desk)
+        let anonymous = Identity {
+            info: claimed::info(request.data.json().unwrap_or_default()),
+            ..Identity::default()
+        };
+        self.identified(resumes, Ok(anonymous), desk)
     }
 
     fn wait(&mut self, resumes: Resumes, welcome: Welcome) -> Step {
@@ -178,7 +182,7 @@ impl Session {
                 return Err(Refusal::new(ErrorCode::PermissionDenied, detail));
             }
             let resume = resumes.get(given.name.as_str()).cloned();
-            let (entering, answer) = subscribe::enter(room.clone(), &class, resume, desk);
+            let (entering, answer) = subscribe::enter(room.clone(), &class, resume, false, desk);
             self.keep_grant(RoomGrant::of_given(room, given));
             rooms.push(entering);
             answers.push(answer);
@@ -211,7 +215,7 @@ impl Session {
         let Entry { identity, rooms } = entry;
         let (now, mut entered) = (unix_now(), Vec::new());
         for ((entering, joined), given) in rooms.into_iter().zip(joined).zip(identity.rooms) {
-            let mut subscribed = subscribe::settle(entering, joined, desk)?;
+            let mut subscribed = self.settle_join(entering, joined, desk)?;
             subscribed.data = given.data;
             entered.push(subscribed);
         }

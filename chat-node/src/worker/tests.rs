@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Accepted, Event, Inbox, start};
 use crate::auth::Auth;
+use crate::broker::peers::{self, CallError, Gathered, Pending, Request, Response};
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Publication, Readable,
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::node::Shared;
+use crate::presence::Presence;
 use crate::protocol::Wire;
 use crate::room::registry::Registry;
 
@@ -69,6 +71,16 @@ impl Broker for SlowBroker {
     fn history(&self, _: &RoomName, _: HistoryQuery) -> Answer<HistoryPage> {
         unreachable!("nobody reads history here")
     }
+
+    fn call(&self, _: &str, _: Request, _: Duration) -> Pending<Result<Response, CallError>> {
+        unreachable!("nobody calls others here")
+    }
+
+    fn call_others(&self, _: Request, _: Duration) -> Pending<Gathered> {
+        unreachable!("nobody calls others here")
+    }
+
+    fn tell_others(&self, _: &RoomName, _: peers::Event) {}
 }
 
 struct Bench {
@@ -83,7 +95,9 @@ impl Bench {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
         let (config, metrics) = (Config::default(), Metrics::new(100).unwrap());
         let auth = Auth::start(&config, &metrics.auth).unwrap();
-        let shared = Shared::new(config, metrics, auth, broker.clone(), registry.clone());
+        let presence = Presence::new(registry.clone(), metrics.presence.clone());
+        let (broker_, registry_) = (broker.clone(), registry.clone());
+        let shared = Shared::new(config, metrics, auth, broker_, registry_, presence);
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -153,6 +167,7 @@ impl Bench {
             offset,
             data: format!("\"number {offset}\"").into(),
             author: None,
+            tags: None,
         };
         let room = RoomName::parse("room", 255).unwrap();
         self.registry.deliver(&room, &Arc::new(publication));
@@ -180,6 +195,23 @@ fn what_is_published_while_a_join_is_answered_follows_the_reply() {
     };
     assert!(place(r#""id":2"#) < place("number 2") && place("number 2") < place("number 3"));
     assert!(!got.contains("number 1"));
+}
+
+#[test]
+fn what_is_not_kept_reaches_members_of_a_quiet_room_too() {
+    let mut bench = Bench::new();
+    bench.send(r#"{"id":1,"connect":{}}"#);
+    bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
+    bench.answer_join(40);
+    bench.read_until(r#""id":2"#);
+    bench.publish(0);
+    let got = bench.read_until("number 0");
+    assert!(
+        !got.contains("offset"),
+        "SDKs keep the offset they have: {got}"
+    );
+    bench.publish(41);
+    bench.read_until(r#""offset":41"#);
 }
 
 #[test]

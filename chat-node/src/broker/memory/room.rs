@@ -84,6 +84,7 @@ impl Room {
         let Message {
             data,
             author,
+            tags,
             id: _,
         } = message;
         self.last += 1;
@@ -91,6 +92,7 @@ impl Room {
             offset: self.last,
             data,
             author,
+            tags,
         });
         let kept = Kept {
             since: now,

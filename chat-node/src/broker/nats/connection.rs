@@ -210,6 +210,11 @@ impl Connection {
         answers
     }
 
+    /// The most bytes that the server takes in a message.
+    pub fn largest(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
     /// Sends without asking for an answer, unless the connection has ended.
     pub async fn tell(&self, subject: String, payload: Bytes) {
         if !self.has_ended() {

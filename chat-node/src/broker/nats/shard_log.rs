@@ -334,6 +334,7 @@ mod tests {
             offset: sequence,
             data: Bytes::from_static(b"\"0123456789\""),
             author: None,
+            tags: None,
         };
         let event = Event {
             room: room(name),

@@ -74,6 +74,16 @@ pub fn live(shard: ShardIndex) -> String {
     format!("c.live.{shard}.>")
 }
 
+/// What happens in a room and is not kept.
+pub fn ephemeral(shard: ShardIndex, room: &RoomName) -> String {
+    format!("c.eph.{shard}.{}", RoomToken::of(room.as_str()))
+}
+
+/// What happens in the rooms of a shard and is not kept.
+pub fn ephemerals(shard: ShardIndex) -> String {
+    format!("c.eph.{shard}.>")
+}
+
 /// The room and kind of a stored event or of its live copy.
 pub fn parse_event(subject: &str) -> Option<(RoomToken, Kind)> {
     let mut tokens = subject.split('.');

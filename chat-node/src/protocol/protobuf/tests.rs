@@ -120,6 +120,7 @@ fn replies_and_pushes_say_what_those_in_json_say() {
             conn_info: Some(Bytes::from_static(b"{\"name\":\"Ann\"}")),
             ..Author::plain(UserId::ANONYMOUS, SessionId::random())
         }),
+        tags: None,
     });
     let room = RoomName::parse("lobby", 255).unwrap();
     let reply = Reply::Subscribe(Subscribed {
@@ -171,6 +172,7 @@ fn tokens_are_read_and_expiry_is_told() {
         format!("{:?}", command.request)
     };
     let connect = wire::ConnectRequest {
+        data: Bytes::from_static(b"{\"name\":\"Ann\"}"),
         token: "T1".to_owned(),
         subs: [(
             "news".to_owned(),

@@ -122,7 +122,7 @@ impl Setup {
             patience: self.patience,
         };
         let (counted, times) = (metrics.nats().unwrap(), self.times);
-        let nats = Nats::start_with(times, settings, feed, counted);
+        let nats = Nats::start_with(times, settings, feed, recorder.clone(), counted);
         let node = Node {
             broker: nats.clone(),
             feed: recorder,
