@@ -1,10 +1,13 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
+mod api;
 mod nats;
 mod reload;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use api::ApiMetrics;
 pub use nats::NatsMetrics;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -39,6 +42,7 @@ pub struct Metrics {
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
     pub reload: ReloadMetrics,
+    pub api: ApiMetrics,
 }
 
 /// From a tenth of a millisecond to half a minute.
@@ -108,6 +112,7 @@ impl Metrics {
                 "Rooms whose history the embedded broker dropped to stay below history.maxTotalBytes.",
             )?,
             reload: ReloadMetrics::new(&register)?,
+            api: ApiMetrics::new(&register)?,
             registry: registry.clone(),
         };
         let build = register.gauge_vec(
@@ -157,6 +162,18 @@ impl Metrics {
             "unrecovered"
         };
         self.recoveries.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts since the start that are worth showing to a person, by their names.
+    pub fn totals(&self) -> BTreeMap<String, f64> {
+        let totals = [
+            ("connects_total", self.connects.get()),
+            ("publications_total", self.publications.get()),
+            ("deliveries_total", self.deliveries.get()),
+            ("slow_clients_total", self.slow_clients.get()),
+        ];
+        let totals = totals.map(|(name, count)| (format!("natter_{name}"), count as f64));
+        totals.into()
     }
 
     /// All metrics in Prometheus' text format.

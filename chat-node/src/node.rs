@@ -13,7 +13,7 @@ use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
 use crate::config::{BrokerKind, Config, History, Listening, Live};
-use crate::ids::RoomName;
+use crate::ids::{RoomName, SessionId};
 use crate::metrics::Metrics;
 use crate::peer::LocalPeer;
 use crate::rate::{Rate, RoomRates};
@@ -33,6 +33,8 @@ pub struct Shared {
     pub(crate) sessions: AtomicUsize,
     connects: Mutex<Rate>,
     started: Instant,
+    /// Another one after each start.
+    pub(crate) uid: String,
 }
 
 impl Shared {
@@ -50,6 +52,7 @@ impl Shared {
             sessions: AtomicUsize::new(0),
             connects: Mutex::default(),
             started: Instant::now(),
+            uid: SessionId::random().to_string(),
             live: ArcSwap::from_pointee(config.live()),
             config,
         }

@@ -125,6 +125,11 @@ impl Session {
         }
     }
 
+    /// Whom the session speaks for, once it is connected.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
     pub fn is_fresh(&self) -> bool {
         self.state == State::Fresh
     }

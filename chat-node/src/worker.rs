@@ -8,9 +8,11 @@ mod connection;
 mod deadlines;
 mod input;
 mod missed;
+pub mod orders;
 mod pump;
 mod read;
 pub mod timer_wheel;
+mod users;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,11 +25,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotmap::SlotMap;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use crate::broker::Epoch;
-use crate::ids::RoomName;
+use crate::ids::{RoomName, UserId};
 use crate::node::Shared;
 use crate::protocol::{CloseReason, Wire};
 use crate::room::delivery::Delivery;
@@ -37,7 +39,9 @@ use crate::session::Desk;
 use crate::socket::{ConnectionKey, Written};
 
 use connection::{Connection, Life};
+use orders::Order;
 use timer_wheel::TimerWheel;
+use users::Users;
 
 /// What other threads tell a worker.
 pub enum Event {
@@ -49,6 +53,12 @@ pub enum Event {
         room: RoomName,
         epoch: Epoch,
     },
+    /// Do it, and say how many sessions were concerned.
+    Order(Arc<Order>, oneshot::Sender<usize>),
+    /// Which rooms have how many members here?
+    ListRooms(oneshot::Sender<Vec<(RoomName, usize)>>),
+    /// Who with a name has sessions here?
+    ListUsers(oneshot::Sender<Vec<UserId>>),
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -172,6 +182,7 @@ pub struct Worker {
     load: Arc<Load>,
     connections: SlotMap<ConnectionKey, Connection>,
     rooms: LocalRooms,
+    users: Users,
     timers: TimerWheel<ConnectionKey>,
     /// Connections whose sockets were blocked when last looked at.
     blocked: Vec<ConnectionKey>,
@@ -198,6 +209,7 @@ impl Worker {
                 load,
                 connections: SlotMap::with_key(),
                 rooms: LocalRooms::default(),
+                users: Users::default(),
                 timers: TimerWheel::new(shared.now()),
                 blocked: Vec::new(),
                 gone: Vec::new(),
@@ -225,6 +237,18 @@ impl Worker {
             Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
             Event::Interrupted { room, epoch } => self.interrupt(&room, epoch),
+            // Whoever asked may have given up.
+            Event::Order(order, done) => {
+                let _ = done.send(self.obey(&order));
+            }
+            Event::ListRooms(answer) => {
+                let _ = answer.send(self.rooms.list());
+            }
+            Event::ListUsers(answer) => {
+                let sessions = self.users.all().filter_map(|key| self.connections.get(key));
+                let users = sessions.map(|connection| connection.session.user().clone());
+                let _ = answer.send(users.collect());
+            }
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -337,8 +361,10 @@ impl Worker {
         if connection.is_closing() {
             return;
         }
+        let user = connection.session.user().clone();
         connection.session.end(&mut desk);
         connection.begin_closing();
+        self.users.remove(&user, key);
         let frame = connection.wire.close(reason);
         self.shared.metrics.disconnect(reason.code);
         self.send(key, &frame);
@@ -368,7 +394,9 @@ impl Worker {
             return;
         };
         if !connection.is_closing() {
+            let user = connection.session.user().clone();
             connection.session.end(&mut desk);
+            self.users.remove(&user, key);
             self.shared.metrics.disconnect(NO_CLOSE_FRAME);
         }
         if let Some(connection) = self.connections.remove(key) {

@@ -14,7 +14,10 @@ mod wire {
 pub use wire::answer::Response;
 pub use wire::call::Request;
 pub use wire::ephemeral::Event;
-pub use wire::{Answer, Call, Ephemeral, Failure, FailureCode, Ping, Pong, Publication};
+pub use wire::{
+    Answer, Call, Close, DescribeNode, Done, Ephemeral, Failure, FailureCode, Leave, ListRooms,
+    NodeDescription, Order, Ping, Pong, Publication, Rooms, order,
+};
 
 /// Something that another node is waiting for.
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -14,6 +14,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     };
 
     rule(config.allows_anonymous(), &|| nobody_could_connect(config))?;
+    let has_keys = config.access.api_key_file.is_some();
+    rule(has_keys || config.listening.api_listen.is_none(), &|| {
+        "apiListen (--api-listen) needs auth.apiKeyFile (--api-key-file): \
+         nobody could call the server API without a key"
+            .to_owned()
+    })?;
     rule(limits.frame_bytes >= least_frame_bytes, &|| {
         format!(
             "limits.frameBytes (--frame-bytes) must be at least {least_frame_bytes}, \

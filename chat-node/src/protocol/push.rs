@@ -9,6 +9,12 @@ use super::{CloseReason, write_number, write_string};
 #[derive(Clone, Copy, Debug)]
 pub enum Push<'a> {
     Publication(&'a RoomName, &'a Publication),
+    /// The server has taken the session out of the room.
+    Unsubscribe {
+        room: &'a RoomName,
+        code: u32,
+        reason: &'a str,
+    },
     /// The session ends: for transports whose end carries no code.
     Disconnect(&'a CloseReason),
 }
@@ -19,6 +25,9 @@ impl Push<'_> {
         match self {
             Self::Publication(room, publication) => {
                 publication.data.len() + room.as_str().len() + 160
+            }
+            Self::Unsubscribe { room, reason, .. } => {
+                room.as_str().len() + reason.len() + 80
             }
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
@@ -34,6 +43,15 @@ impl Push<'_> {
                 out.extend_from_slice(br#","pub":"#);
                 write_publication(out, publication);
                 out.push(b'}');
+            }
+            Self::Unsubscribe { room, code, reason } => {
+                out.extend_from_slice(br#"{"channel":"#);
+                write_string(out, room.as_str());
+                out.extend_from_slice(br#","unsubscribe":{"code":"#);
+                write_number(out, (*code).into());
+                out.extend_from_slice(br#","reason":"#);
+                write_string(out, reason);
+                out.extend_from_slice(b"}}");
             }
             Self::Disconnect(CloseReason { code, reason }) => {
                 out.extend_from_slice(br#"{"disconnect":{"code":"#);

@@ -91,16 +91,14 @@ impl Reply {
             Self::Publish => out.extend_from_slice(br#","publish":{}"#),
             Self::Ping => out.extend_from_slice(br#","ping":{}"#),
             Self::History(page) => {
-                out.extend_from_slice(br#","history":{"#);
-                write_position(out, &page.position);
-                write_publications(out, &page.publications);
-                out.push(b'}');
+                out.extend_from_slice(br#","history":"#);
+                write_page(out, page);
             }
             Self::Refused(refusal) => {
                 out.extend_from_slice(br#","error":{"code":"#);
                 write_number(out, refusal.code.code().into());
                 out.extend_from_slice(br#","message":"#);
-                write_string(out, &message(refusal));
+                write_string(out, &refusal.message());
                 if refusal.code.temporary() {
                     out.extend_from_slice(br#","temporary":true"#);
                 }
@@ -111,12 +109,12 @@ impl Reply {
     }
 }
 
-/// The protocol's words first, so that people who search for them find them, then the detail.
-fn message(refusal: &Refusal) -> String {
-    match refusal.detail.as_ref() {
-        "" => refusal.code.text().to_owned(),
-        detail => format!("{}: {detail}", refusal.code.text()),
-    }
+/// Appends a page of history: `{"offset":…,"epoch":…,"publications":[…]}`.
+pub fn write_page(out: &mut Vec<u8>, page: &HistoryPage) {
+    out.push(b'{');
+    write_position(out, &page.position);
+    write_publications(out, &page.publications);
+    out.push(b'}');
 }
 
 fn write_position(out: &mut Vec<u8>, position: &Position) {
