@@ -43,8 +43,7 @@ use duration::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, between};
 use value::{MAX_COUNT, MAX_WORKERS, address, available_cores, log_filter, whole};
 
 /// Where the server API is if nobody says otherwise: nobody but this machine reaches it.
-const DEFAULT_API_LISTEN: SocketAddr =
-    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
+const DEFAULT_API_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
 
 /// Everything a node is told at start; each value is checked.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,11 +98,7 @@ pub struct Access {
     #[arg(long, id = "auth.allowAnonymous", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
     /// File with keys of the server API, one a line, read again when it changes; blank lines and lines that begin with # are skipped
-    #[arg(
-        long = "api-key-file",
-        id = "auth.apiKeyFile",
-        value_name = "FILE"
-    )]
+    #[arg(long = "api-key-file", id = "auth.apiKeyFile", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     #[command(flatten)]
     pub allowed_origins: Origins,

@@ -1,6 +1,7 @@
 //! The HTTP front: accepts connections, answers requests, hands upgraded sockets to workers.
 
 pub mod admin;
+pub mod api;
 mod client_address;
 mod door;
 mod head;

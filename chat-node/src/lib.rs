@@ -9,13 +9,13 @@
 //! comes back through the `room` registry to every worker with members, into the room's log, and from there the pump
 //! writes it to each member. Arrows never turn back; `frame`, `protocol` and `ids` are leaves.
 
-mod api;
 pub mod config;
 pub mod node;
-mod peer;
 
+mod api;
 mod drain;
 mod http;
+mod peer;
 mod reload;
 mod worker;
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 pub use api::ApiMetrics;
 pub use nats::NatsMetrics;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 pub use reload::ReloadMetrics;
 
@@ -229,6 +229,18 @@ impl Register<'_> {
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
         self.keep(Histogram::with_opts(opts)?)
+    }
+}
+
+impl Register<'_> {
+    fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
+        self.keep(HistogramVec::new(opts, labels)?)
     }
 }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::api::Api;
+use crate::api::keys::{self, Keys};
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
@@ -117,6 +119,8 @@ pub enum Error {
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
+    ApiKeys(#[from] keys::Error),
+    #[error(transparent)]
     Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
     Worker(#[source] io::Error),
@@ -137,6 +141,14 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     clients: TcpListener,
     admin: TcpListener,
+    api: Option<ApiPort>,
+}
+
+/// The server API, which is off without a key.
+struct ApiPort {
+    listener: TcpListener,
+    api: Api,
+    keys: Arc<Keys>,
 }
 
 impl Node {
@@ -153,8 +165,19 @@ impl Node {
         let patience = UNACKNOWLEDGED.max(config.limits.backlog_age * 2);
         let clients = open(listen, patience, "clients", "--listen")?;
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
+        let api = match config.api() {
+            Some((address, file)) => {
+                let keys = Keys::open(file)?;
+                Some((
+                    open(address, patience, "the server API", "--api-listen")?,
+                    keys,
+                ))
+            }
+            None => None,
+        };
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
+        let peer = Arc::new(LocalPeer::new(registry.clone()));
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
@@ -163,7 +186,7 @@ impl Node {
             BrokerKind::Nats => Nats::start(
                 nats(&config)?,
                 registry.clone(),
-                Arc::new(LocalPeer::new(registry.clone())),
+                peer.clone(),
                 metrics.nats()?,
             ),
         };
@@ -176,7 +199,13 @@ impl Node {
             threads.push(thread);
         }
         registry.connect(inboxes.clone());
+        peer.connect(&shared, &inboxes);
         Ok(Self {
+            api: api.map(|(listener, keys)| ApiPort {
+                listener,
+                api: Api::new(shared.clone(), peer),
+                keys,
+            }),
             shared,
             memory,
             inboxes,
@@ -193,6 +222,11 @@ impl Node {
 
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where backends call the server API, unless it is off.
+    pub fn api_address(&self) -> Option<io::Result<SocketAddr>> {
+        self.api.as_ref().map(|port| port.listener.local_addr())
     }
 
     /// Ends when the broker has been joined, while the node runs or before.
@@ -215,6 +249,17 @@ impl Node {
         let front = http::admin::router(shared.clone(), self.inboxes.clone());
         // Whoever watches a drain asks this port: it stays open to the end.
         tokio::spawn(http::serve(admin, front, heads));
+        if let Some(ApiPort {
+            listener,
+            api,
+            keys,
+        }) = self.api
+        {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Runtime)?;
+            tokio::spawn(keys.clone().keep());
+            // Backends may call until the node ends: what they ask of the others is done there.
+            tokio::spawn(http::serve(listener, http::api::router(api, keys), heads));
+        }
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
         tokio::spawn(reload::keep(shared.clone()));
         shutdown.await;

@@ -68,10 +68,7 @@ impl LocalPeer {
 
 impl Parts {
     /// Asks every worker, and collects the answers. None if the node stops.
-    async fn ask<T>(
-        &self,
-        event: impl Fn(oneshot::Sender<T>) -> worker::Event,
-    ) -> Option<Vec<T>> {
+    async fn ask<T>(&self, event: impl Fn(oneshot::Sender<T>) -> worker::Event) -> Option<Vec<T>> {
         let asked = self.inboxes.iter().map(|inbox| {
             let (sender, answer) = oneshot::channel();
             inbox.send(event(sender));

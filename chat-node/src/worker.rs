@@ -364,8 +364,8 @@ impl Worker {
         let user = connection.session.user().clone();
         connection.session.end(&mut desk);
         connection.begin_closing();
-        self.users.remove(&user, key);
         let frame = connection.wire.close(reason);
+        self.users.remove(&user, key);
         self.shared.metrics.disconnect(reason.code);
         self.send(key, &frame);
         self.finish_if_flushed(key);

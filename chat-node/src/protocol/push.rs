@@ -26,9 +26,7 @@ impl Push<'_> {
             Self::Publication(room, publication) => {
                 publication.data.len() + room.as_str().len() + 160
             }
-            Self::Unsubscribe { room, reason, .. } => {
-                room.as_str().len() + reason.len() + 80
-            }
+            Self::Unsubscribe { room, reason, .. } => room.as_str().len() + reason.len() + 80,
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
     }
