@@ -5,6 +5,7 @@
 
 mod connect;
 mod history;
+mod narrowed;
 mod publish;
 mod subscribe;
 

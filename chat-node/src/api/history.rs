@@ -53,6 +53,7 @@ pub async fn history(api: &Api, params: &RawValue) -> Outcome {
         limit,
         max_bytes: PAGE_BYTES,
         reverse: reverse.unwrap_or(false),
+        after: 0,
     };
     let page = api.shared.broker.history(&room, query).await?;
     let mut result = Vec::new();

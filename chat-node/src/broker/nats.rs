@@ -21,6 +21,7 @@ pub mod init;
 mod link;
 mod pages;
 mod publish;
+mod readable;
 mod reads;
 mod resume;
 mod room_reads;
@@ -60,6 +61,7 @@ use self::times::Times;
 use super::peers::{CallError, Event, Gathered, Peer, Pending, Request, Response};
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+    Readable,
 };
 use crate::ids::RoomName;
 use crate::metrics::NatsMetrics;
@@ -256,6 +258,12 @@ impl Broker for Nats {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
         let page = pages::page(reads, shard, room.clone(), query, self.patience);
         Box::pin(within(self.patience, page))
+    }
+
+    fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
+        let (reads, shard) = (self.room_reads.clone(), self.shard(room));
+        let asking = readable::after(reads, shard, room.clone(), readable, self.patience);
+        Box::pin(within(self.patience, asking))
     }
 
     fn readiness(&self) -> Result<(), String> {
