@@ -37,6 +37,8 @@ pub(super) async fn node(parts: &Parts) -> Option<Response> {
         .collect();
     users.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     users.dedup();
+    let rooms = parts.ask(Event::ListRooms).await?;
+    let members: usize = rooms.iter().flatten().map(|(_, count)| count).sum();
     let shared = parts.shared.upgrade()?;
     let metrics = &shared.metrics;
     Some(Response::Description(NodeDescription {
@@ -45,7 +47,7 @@ pub(super) async fn node(parts: &Parts) -> Option<Response> {
         sessions: shared.sessions.load(Relaxed) as u64,
         users: users.len() as u64,
         rooms: shared.registry.rooms() as u64,
-        members: metrics.members.get().max(0) as u64,
+        members: members as u64,
         uptime_seconds: shared.now().as_secs(),
         totals: metrics.totals(),
     }))
