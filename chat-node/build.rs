@@ -1,11 +1,16 @@
-//! Compiles the schemas of stored events and of what nodes tell each other.
+//! Compiles the Protobuf schemas: what is stored, what nodes tell each other, and what clients speak.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let schemas = ["natter/stored/v1/event.proto", "natter/node/v1/node.proto"];
+    let files = [
+        "natter/client/v2/client.proto",
+        "natter/node/v1/node.proto",
+        "natter/stored/v1/event.proto",
+    ];
+    let schema = protox::compile(files, ["proto"])?;
     prost_build::Config::new()
-        .bytes(["."])
-        .btree_map(["."])
-        .compile_fds(protox::compile(schemas, ["proto"])?)?;
+        .bytes([".natter"])
+        .btree_map([".natter"])
+        .compile_fds(schema)?;
     Ok(())
 }

@@ -35,6 +35,10 @@ impl Session {
         request: &Subscribe<'_>,
         desk: &mut Desk<'_>,
     ) -> Refused<Step> {
+        if request.kind != 0 {
+            let detail = "only stream subscriptions are supported, no map and no shared poll";
+            return Err(Refusal::new(ErrorCode::BadRequest, detail));
+        }
         let room = room_name(request.channel, desk)?;
         let class = class_of(&room, desk)?;
         if class.subscribe != SubscribeAccess::Anyone {
