@@ -121,13 +121,12 @@ impl Api {
                 Method::Unsubscribe => users::unsubscribe(self, params).await,
                 Method::Disconnect => users::disconnect(self, params).await,
                 Method::History => history::history(self, params).await,
+                Method::HistoryRemove => history::remove(self, params).await,
                 Method::Channels => channels::channels(self, params).await,
                 Method::Info => info::info(self).await,
-                Method::Subscribe
-                | Method::Refresh
-                | Method::Presence
-                | Method::PresenceStats
-                | Method::HistoryRemove => Err(Refusal::new(ErrorCode::NotAvailable, "")),
+                Method::Subscribe | Method::Refresh | Method::Presence | Method::PresenceStats => {
+                    Err(Refusal::new(ErrorCode::NotAvailable, ""))
+                }
                 Method::Batch => {
                     let detail = "a batch cannot be in a batch";
                     Err(Refusal::new(ErrorCode::BadRequest, detail))

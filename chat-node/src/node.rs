@@ -12,9 +12,10 @@ use arc_swap::{ArcSwap, Guard};
 use crate::api::Api;
 use crate::api::keys::{self, Keys};
 use crate::broker::memory::{self, Memory};
+use crate::broker::nats::account::{Account, Role};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
-use crate::config::{BrokerKind, Config, History, Listening, Live};
+use crate::config::{BrokerKind, Config, History, Listening, Live, Servers};
 use crate::ids::{RoomName, SessionId};
 use crate::metrics::Metrics;
 use crate::peer::LocalPeer;
@@ -294,8 +295,20 @@ fn embedded(history: &History, registry: Arc<Registry>) -> Memory {
 }
 
 fn nats(config: &Config) -> Result<nats::Settings, nats::account::Error> {
+    let servers = &config.nats.servers;
+    let credentials = config.nats.moderator_credentials.clone();
+    // Servers that let everybody in let everybody erase.
+    let moderator = match credentials.is_some() || servers.credentials.is_none() {
+        true => Some(Servers {
+            credentials,
+            ..servers.clone()
+        }),
+        false => None,
+    };
+    let moderator = moderator.map(|servers| Account::new(&servers, Role::Moderator));
     Ok(nats::Settings {
-        account: nats::account::Account::new(&config.nats.servers, nats::account::Role::Node)?,
+        account: Account::new(servers, Role::Node)?,
+        moderator: moderator.transpose()?,
         node: config.nats.node_name.clone(),
         shards: config.nats.shards,
         message_bytes: config.limits.message_bytes,

@@ -253,6 +253,7 @@ impl From<broker::Error> for Refusal {
         let code = match error {
             broker::Error::Unreachable => ErrorCode::Internal,
             broker::Error::ForeignEpoch => ErrorCode::UnrecoverablePosition,
+            broker::Error::NotAllowed(_) => ErrorCode::NotAvailable,
             broker::Error::IdUsed | broker::Error::Refused(_) => ErrorCode::BadRequest,
         };
         Self::new(code, error.to_string())

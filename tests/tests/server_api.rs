@@ -5,6 +5,8 @@
 mod cent;
 #[path = "server_api/door.rs"]
 mod door;
+#[path = "server_api/erasing.rs"]
+mod erasing;
 #[path = "server_api/publishing.rs"]
 mod publishing;
 #[path = "server_api/sessions.rs"]

@@ -1,4 +1,4 @@
-//! `history`: a page of what a room keeps, whatever its class lets clients read.
+//! `history`, a page of what a room keeps, whatever its class lets clients read; and `history_remove`, which erases it.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use crate::broker::{HistoryQuery, Position};
 use crate::protocol::reply::write_page;
 
-use super::params::{bad, read};
-use super::{Api, Outcome};
+use super::params::{InChannel, bad, read};
+use super::{Api, NOTHING, Outcome};
 
 /// A page stops before it exceeds this: whoever wants more asks on from the last offset.
 const PAGE_BYTES: usize = 4 << 20;
@@ -59,4 +59,11 @@ pub async fn history(api: &Api, params: &RawValue) -> Outcome {
     let mut result = Vec::new();
     write_page(&mut result, &page);
     Ok(result)
+}
+
+pub async fn remove(api: &Api, params: &RawValue) -> Outcome {
+    let InChannel { channel } = read(params)?;
+    let room = api.room(&channel)?;
+    api.shared.broker.erase(&room).await?;
+    Ok(NOTHING.to_vec())
 }

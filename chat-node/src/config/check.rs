@@ -67,6 +67,9 @@ fn contradiction(nats: &Nats) -> Option<&'static str> {
         (BrokerKind::Memory, true) if servers.credentials.is_some() => Some(
             "nats.credentials (--nats-credentials) is given, but nats.url (--nats-url) names no server",
         ),
+        (BrokerKind::Memory, true) if nats.moderator_credentials.is_some() => Some(
+            "nats.moderatorCredentials (--nats-moderator-credentials) is given, but nats.url (--nats-url) names no server",
+        ),
         (BrokerKind::Memory, true) if servers.ca.is_some() => {
             Some("nats.ca (--nats-ca) is given, but nats.url (--nats-url) names no server")
         }

@@ -46,6 +46,10 @@ def publishes(api: Callable[[], cent.Client]) -> None:
     assert [publication.data for publication in page.publications] == [{"n": 2}], page
     assert api().history(cent.HistoryRequest(channel="history")).publications == []
 
+    api().publish(cent.PublishRequest(channel="erased", data=1))
+    api().history_remove(cent.HistoryRemoveRequest(channel="erased"))
+    assert api().history(cent.HistoryRequest(channel="erased", limit=10)).publications == []
+
     done = api().broadcast(cent.BroadcastRequest(channels=["a", "unknown:b", "c"], data=[1]))
     assert [response.error and response.error.code for response in done.responses] == [None, 102, None], done
     assert refusal(lambda: api().publish(cent.PublishRequest(channel="unknown:b", data=1))).code == 102
