@@ -23,6 +23,8 @@ mod socket;
 
 mod session;
 
+mod auth;
+
 mod room;
 
 pub mod broker;

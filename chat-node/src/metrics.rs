@@ -1,6 +1,7 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
 mod api;
+mod auth;
 mod nats;
 mod reload;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use api::ApiMetrics;
+pub use auth::AuthMetrics;
 pub use nats::NatsMetrics;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -41,6 +43,7 @@ pub struct Metrics {
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
+    pub auth: AuthMetrics,
     pub reload: ReloadMetrics,
     pub api: ApiMetrics,
 }
@@ -113,6 +116,7 @@ impl Metrics {
             )?,
             reload: ReloadMetrics::new(&register)?,
             api: ApiMetrics::new(&register)?,
+            auth: AuthMetrics::new(&register)?,
             registry: registry.clone(),
         };
         let build = register.gauge_vec(

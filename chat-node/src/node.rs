@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::api::Api;
 use crate::api::keys::{self, Keys};
+use crate::auth::{self, Auth};
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::account::{Account, Role};
 use crate::broker::nats::{self, Nats};
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::peer::LocalPeer;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
+use crate::session::users::UserSessions;
 use crate::worker::{self, Event, Inbox};
 use crate::{drain, http, reload};
 
@@ -30,10 +32,12 @@ pub struct Shared {
     pub config: Config,
     live: ArcSwap<Live>,
     pub metrics: Metrics,
+    pub(crate) auth: Auth,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
+    pub(crate) user_sessions: UserSessions,
     connects: Mutex<Rate>,
     started: Instant,
     /// Another one after each start.
@@ -44,15 +48,18 @@ impl Shared {
     pub(crate) fn new(
         config: Config,
         metrics: Metrics,
+        auth: Auth,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
     ) -> Self {
         Self {
             metrics,
+            auth,
             broker,
             registry,
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
+            user_sessions: UserSessions::default(),
             connects: Mutex::default(),
             started: Instant::now(),
             uid: SessionId::random().to_string(),
@@ -121,6 +128,7 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
     ApiKeys(#[from] keys::Error),
+    Auth(#[from] auth::Error),
     #[error(transparent)]
     Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
@@ -130,7 +138,10 @@ pub enum Error {
     #[error("failed to start the runtime")]
     Runtime(#[source] io::Error),
     #[error("only {limit} file descriptors allowed, at least {needed} needed; raise `ulimit -n`")]
-    FileDescriptors { limit: u64, needed: u64 },
+    FileDescriptors {
+        limit: u64,
+        needed: u64,
+    },
 }
 
 /// A node that listens and is ready to run.
@@ -179,6 +190,7 @@ impl Node {
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
         let peer = Arc::new(LocalPeer::new(registry.clone()));
+        let auth = Auth::start(&config, &metrics.auth)?;
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
@@ -191,7 +203,7 @@ impl Node {
                 metrics.nats()?,
             ),
         };
-        let shared = Arc::new(Shared::new(config, metrics, broker, registry.clone()));
+        let shared = Arc::new(Shared::new(config, metrics, auth, broker, registry.clone()));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =

@@ -6,6 +6,7 @@
 mod asking;
 mod connection;
 mod deadlines;
+mod expiry;
 mod input;
 mod missed;
 pub mod orders;
@@ -184,6 +185,8 @@ pub struct Worker {
     rooms: LocalRooms,
     users: Users,
     timers: TimerWheel<ConnectionKey>,
+    /// When something of a session expires that was given until then.
+    expiries: TimerWheel<ConnectionKey>,
     /// Connections whose sockets were blocked when last looked at.
     blocked: Vec<ConnectionKey>,
     /// Connections that a write found gone, to be removed when nobody is looking at them.
@@ -211,6 +214,7 @@ impl Worker {
                 rooms: LocalRooms::default(),
                 users: Users::default(),
                 timers: TimerWheel::new(shared.now()),
+                expiries: TimerWheel::new(shared.now()),
                 blocked: Vec::new(),
                 gone: Vec::new(),
                 read_buffer: vec![0; READ_BUFFER_BYTES].into(),

@@ -13,9 +13,6 @@ use crate::protocol::{CloseReason, Refusal};
 use super::params::{bad, read};
 use super::{Api, NOTHING, Outcome};
 
-/// What an application's server has to say about a room that it takes a session out of.
-const UNSUBSCRIBED: (u32, &str) = (2000, "server unsubscribe");
-
 #[derive(Deserialize)]
 struct Sessions<'a> {
     #[serde(borrow)]
@@ -66,11 +63,8 @@ pub async fn disconnect(api: &Api, params: &RawValue) -> Outcome {
 pub async fn unsubscribe(api: &Api, params: &RawValue) -> Outcome {
     let Channel { channel } = read(params)?;
     let room = api.room(&channel)?;
-    let (code, reason) = UNSUBSCRIBED;
     let what = What::Leave(Leave {
         room: room.as_str().to_owned(),
-        code,
-        reason: reason.to_owned(),
     });
     order(api, params, what).await
 }

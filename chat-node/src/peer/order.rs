@@ -22,11 +22,10 @@ pub fn read(order: Order) -> Result<orders::Order, Failure> {
             let reason = CloseReason::given(code, reason).map_err(|error| unfit(&error))?;
             orders::What::Close(reason)
         }
-        Some(What::Leave(Leave { room, code, reason })) => orders::What::Leave {
-            room: RoomName::parse(&room, 255).map_err(|_| unfit("no room's name"))?,
-            code,
-            reason,
-        },
+        Some(What::Leave(Leave { room })) => {
+            let room = RoomName::parse(&room, 255).map_err(|_| unfit("no room's name"))?;
+            orders::What::Leave(room)
+        }
         None => return Err(unfit("this release does not know the order")),
     };
     Ok(orders::Order {

@@ -9,14 +9,34 @@ use super::{CloseReason, write_number, write_string};
 #[derive(Clone, Copy, Debug)]
 pub enum Push<'a> {
     Publication(&'a RoomName, &'a Publication),
-    /// The server has taken the session out of the room.
-    Unsubscribe {
-        room: &'a RoomName,
-        code: u32,
-        reason: &'a str,
-    },
+    /// The session is not in the room any more.
+    Unsubscribe(&'a RoomName, Unsubscribed),
     /// The session ends: for transports whose end carries no code.
     Disconnect(&'a CloseReason),
+}
+
+/// Why a session was taken out of a room: the table of unsubscribe codes. SDKs come again at once for 2500 and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscribed {
+    Expired,
+    /// A backend did it: for good.
+    ByServer,
+}
+
+impl Unsubscribed {
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Expired => 2501,
+            Self::ByServer => 2000,
+        }
+    }
+
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Expired => "subscription expired",
+            Self::ByServer => "server unsubscribe",
+        }
+    }
 }
 
 impl Push<'_> {
@@ -26,7 +46,7 @@ impl Push<'_> {
             Self::Publication(room, publication) => {
                 publication.data.len() + room.as_str().len() + 160
             }
-            Self::Unsubscribe { room, reason, .. } => room.as_str().len() + reason.len() + 80,
+            Self::Unsubscribe(room, _) => room.as_str().len() + 96,
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
     }
@@ -42,13 +62,13 @@ impl Push<'_> {
                 write_publication(out, publication);
                 out.push(b'}');
             }
-            Self::Unsubscribe { room, code, reason } => {
+            Self::Unsubscribe(room, why) => {
                 out.extend_from_slice(br#"{"channel":"#);
                 write_string(out, room.as_str());
                 out.extend_from_slice(br#","unsubscribe":{"code":"#);
-                write_number(out, (*code).into());
+                write_number(out, why.code().into());
                 out.extend_from_slice(br#","reason":"#);
-                write_string(out, reason);
+                write_string(out, why.reason());
                 out.extend_from_slice(b"}}");
             }
             Self::Disconnect(CloseReason { code, reason }) => {

@@ -1,6 +1,7 @@
 //! What the server says about sessions: end them, take them out of a room.
 
 use crate::ids::{RoomName, SessionId, UserId};
+use crate::protocol::push::Unsubscribed;
 use crate::protocol::{CloseReason, Push};
 use crate::socket::ConnectionKey;
 
@@ -15,11 +16,7 @@ pub struct Order {
 pub enum What {
     Close(CloseReason),
     /// Leave the room, and hear why.
-    Leave {
-        room: RoomName,
-        code: u32,
-        reason: String,
-    },
+    Leave(RoomName),
 }
 
 /// Sessions of one user. Anonymous ones are chosen by their id alone.
@@ -43,7 +40,7 @@ impl Worker {
                     self.queue_waiting(key);
                     self.close_with(key, reason);
                 }
-                What::Leave { room, code, reason } => self.leave_room(key, room, *code, reason),
+                What::Leave(room) => self.leave_room(key, room),
             }
         }
         count
@@ -67,24 +64,21 @@ impl Worker {
         self.users.of(&of.user).filter(is_meant).collect()
     }
 
-    fn leave_room(&mut self, key: ConnectionKey, room: &RoomName, code: u32, reason: &str) {
-        let Some((_, desk)) = self.desk(key) else {
+    fn leave_room(&mut self, key: ConnectionKey, room: &RoomName) {
+        if self.rooms.find(key, room.as_str()).is_none() {
             return;
-        };
-        let Some(place) = desk.rooms.find(key, room.as_str()) else {
-            return;
-        };
+        }
         // What was published before belongs to the member still.
         self.queue_waiting(key);
-        let Some((connection, desk)) = self.desk(key) else {
+        self.forget_missed(key, room);
+        let Some((connection, mut desk)) = self.desk(key) else {
             return;
         };
-        if let Some(left) = desk.rooms.leave(key, place) {
-            desk.shared.leave(desk.worker, &left);
+        if connection.session.take_out(room, &mut desk) {
+            let push = Push::Unsubscribe(room, Unsubscribed::ByServer);
+            let push = connection.wire.push(&push);
+            self.send(key, &push);
         }
-        let push = connection
-            .wire
-            .push(&Push::Unsubscribe { room, code, reason });
-        self.send(key, &push);
+        self.resume_input(key);
     }
 }
