@@ -238,6 +238,8 @@ pub enum Error {
     /// The author has used this id for another message.
     #[error("the id is already used for another message")]
     IdUsed,
+    #[error("{0}")]
+    NotAllowed(&'static str),
     /// The message was not kept and never will be.
     #[error("the message was refused: {0}")]
     Refused(String),
@@ -284,6 +286,12 @@ pub trait Broker: Send + Sync {
     ///
     /// Errors: `ForeignEpoch` if `since` names another incarnation. An offset from the future gives an empty page.
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage>;
+
+    /// Erases every message that the room keeps now. Members stay, and offsets go on; who has missed something of it
+    /// does not recover.
+    ///
+    /// Errors: `NotAllowed` if this node may not have that done; after any other error ask again.
+    fn erase(&self, room: &RoomName) -> Answer<()>;
 
     /// The offset after which the room's publications are within `readable`; 0 if all are.
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64>;

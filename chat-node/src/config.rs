@@ -23,7 +23,8 @@ mod trusted_proxies;
 mod value;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use auth::{Auth, ConnectWebhook, Jwt};
@@ -42,6 +43,9 @@ pub use value::LogFormat;
 
 use duration::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, between};
 use value::{MAX_COUNT, MAX_WORKERS, address, available_cores, log_filter, whole};
+
+/// Where the server API is if nobody says otherwise: nobody but this machine reaches it.
+const DEFAULT_API_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
 
 /// Everything a node is told at start; each value is checked.
 #[derive(Debug, Clone, clap::Args)]
@@ -82,6 +86,9 @@ pub struct Listening {
     /// Address for /metrics, /healthz and /readyz
     #[arg(long, id = "adminListen", value_name = "IP:PORT", default_value = "127.0.0.1:9090", value_parser = address)]
     pub admin_listen: SocketAddr,
+    /// Address for the server API, which needs auth.apiKeyFile [default: 127.0.0.1:8081 if there is one, else off]
+    #[arg(long, id = "apiListen", value_name = "IP:PORT", value_parser = address)]
+    api_listen: Option<SocketAddr>,
     /// Threads that own connections, 1 to 1024 [default: available cores]
     #[arg(long, id = "workers", value_name = "COUNT", default_value_t = available_cores(), hide_default_value = true, value_parser = whole::<usize>(1..=MAX_WORKERS))]
     pub workers: usize,
@@ -94,6 +101,9 @@ pub struct Access {
     allow_anonymous: Option<bool>,
     #[command(flatten)]
     pub auth: Auth,
+    /// File with keys of the server API, one a line, read again when it changes; blank lines and lines that begin with # are skipped
+    #[arg(long = "api-key-file", id = "auth.apiKeyFile", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
     #[command(flatten)]
     pub allowed_origins: Origins,
     #[command(flatten)]
@@ -212,6 +222,13 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Invocation, ConfigError> {
         load::load(args.into_iter().collect(), environment)
+    }
+
+    /// Where the server API is and which file its keys are in, unless it is off.
+    pub fn api(&self) -> Option<(SocketAddr, &Path)> {
+        let file = self.access.api_key_file.as_deref()?;
+        let address = self.listening.api_listen.unwrap_or(DEFAULT_API_LISTEN);
+        Some((address, file))
     }
 
     /// Whether clients without a token are let in.

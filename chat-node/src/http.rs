@@ -1,6 +1,7 @@
 //! The HTTP front: accepts connections, answers requests, hands to workers what becomes a client's connection.
 
 pub mod admin;
+pub mod api;
 mod body;
 mod client_address;
 mod connection;

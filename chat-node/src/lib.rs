@@ -11,10 +11,11 @@
 
 pub mod config;
 pub mod node;
-mod peer;
 
+mod api;
 mod drain;
 mod http;
+mod peer;
 mod reload;
 mod worker;
 

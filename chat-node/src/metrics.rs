@@ -1,18 +1,21 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
+mod api;
 mod auth;
 mod nats;
 mod presence;
 mod reload;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
 pub use nats::NatsMetrics;
 pub use presence::PresenceMetrics;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 pub use reload::ReloadMetrics;
 
@@ -47,6 +50,7 @@ pub struct Metrics {
     pub presence: PresenceMetrics,
     pub auth: AuthMetrics,
     pub reload: ReloadMetrics,
+    pub api: ApiMetrics,
 }
 
 /// From a tenth of a millisecond to half a minute.
@@ -115,6 +119,7 @@ impl Metrics {
             )?,
             presence: PresenceMetrics::new(&register)?,
             reload: ReloadMetrics::new(&register)?,
+            api: ApiMetrics::new(&register)?,
             auth: AuthMetrics::new(&register)?,
             registry: registry.clone(),
         };
@@ -175,6 +180,18 @@ impl Metrics {
         self.recoveries.with_label_values(&[outcome]).inc();
     }
 
+    /// Counts since the start that are worth showing to a person, by their names.
+    pub fn totals(&self) -> BTreeMap<String, f64> {
+        let totals = [
+            ("connects_total", self.connects.get()),
+            ("publications_total", self.publications.get()),
+            ("deliveries_total", self.deliveries.get()),
+            ("slow_clients_total", self.slow_clients.get()),
+        ];
+        let totals = totals.map(|(name, count)| (format!("natter_{name}"), count as f64));
+        totals.into()
+    }
+
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
@@ -228,6 +245,18 @@ impl Register<'_> {
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
         self.keep(Histogram::with_opts(opts)?)
+    }
+}
+
+impl Register<'_> {
+    fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
+        self.keep(HistogramVec::new(opts, labels)?)
     }
 }
 

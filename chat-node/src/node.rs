@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::api::Api;
+use crate::api::keys::{self, Keys};
 use crate::auth::{self, Auth};
 use crate::broker::memory::{self, Memory};
+use crate::broker::nats::account::{Account, Role};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
-use crate::config::{BrokerKind, Config, History, Listening, Live};
-use crate::ids::RoomName;
+use crate::config::{BrokerKind, Config, History, Listening, Live, Servers};
+use crate::ids::{RoomName, SessionId};
 use crate::metrics::Metrics;
 use crate::peer::LocalPeer;
 use crate::presence::Presence;
@@ -42,6 +45,8 @@ pub struct Shared {
     /// Proves where sessions are whose commands come beside their connections.
     pub(crate) emulation_key: EmulationKey,
     started: Instant,
+    /// Another one after each start.
+    pub(crate) uid: String,
 }
 
 impl Shared {
@@ -66,6 +71,7 @@ impl Shared {
             connects: Mutex::default(),
             emulation_key: emulated::random_key(),
             started: Instant::now(),
+            uid: SessionId::random().to_string(),
             live: ArcSwap::from_pointee(config.live()),
             config,
         }
@@ -130,6 +136,8 @@ pub enum Error {
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
+    ApiKeys(#[from] keys::Error),
+    #[error(transparent)]
     Auth(#[from] auth::Error),
     #[error(transparent)]
     Nats(#[from] nats::account::Error),
@@ -152,6 +160,14 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     clients: TcpListener,
     admin: TcpListener,
+    api: Option<ApiPort>,
+}
+
+/// The server API, which is off without a key.
+struct ApiPort {
+    listener: TcpListener,
+    api: Api,
+    keys: Arc<Keys>,
 }
 
 impl Node {
@@ -168,9 +184,20 @@ impl Node {
         let patience = UNACKNOWLEDGED.max(config.limits.backlog_age * 2);
         let clients = open(listen, patience, "clients", "--listen")?;
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
+        let api = match config.api() {
+            Some((address, file)) => {
+                let keys = Keys::open(file)?;
+                Some((
+                    open(address, patience, "the server API", "--api-listen")?,
+                    keys,
+                ))
+            }
+            None => None,
+        };
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
         let presence = Presence::new(registry.clone(), metrics.presence.clone());
+        let peer = Arc::new(LocalPeer::new(registry.clone(), presence.clone()));
         let auth = Auth::start(&config, &metrics.auth)?;
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
@@ -180,7 +207,7 @@ impl Node {
             BrokerKind::Nats => Nats::start(
                 nats(&config)?,
                 registry.clone(),
-                Arc::new(LocalPeer::new(registry.clone(), presence.clone())),
+                peer.clone(),
                 metrics.nats()?,
             ),
         };
@@ -200,7 +227,13 @@ impl Node {
             threads.push(thread);
         }
         registry.connect(inboxes.clone());
+        peer.connect(&shared, &inboxes);
         Ok(Self {
+            api: api.map(|(listener, keys)| ApiPort {
+                listener,
+                api: Api::new(shared.clone(), peer),
+                keys,
+            }),
             shared,
             memory,
             inboxes,
@@ -217,6 +250,11 @@ impl Node {
 
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where backends call the server API, unless it is off.
+    pub fn api_address(&self) -> Option<io::Result<SocketAddr>> {
+        self.api.as_ref().map(|port| port.listener.local_addr())
     }
 
     /// Ends when the broker has been joined, while the node runs or before.
@@ -239,6 +277,17 @@ impl Node {
         let front = http::admin::router(shared.clone(), self.inboxes.clone());
         // Whoever watches a drain asks this port: it stays open to the end.
         tokio::spawn(http::serve(admin, front, heads));
+        if let Some(ApiPort {
+            listener,
+            api,
+            keys,
+        }) = self.api
+        {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Runtime)?;
+            tokio::spawn(keys.clone().keep());
+            // Backends may call until the node ends: what they ask of the others is done there.
+            tokio::spawn(http::serve(listener, http::api::router(api, keys), heads));
+        }
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
         tokio::spawn(reload::keep(shared.clone()));
         tokio::spawn(shared.presence.clone().keep());
@@ -274,8 +323,20 @@ fn embedded(history: &History, registry: Arc<Registry>) -> Memory {
 }
 
 fn nats(config: &Config) -> Result<nats::Settings, nats::account::Error> {
+    let servers = &config.nats.servers;
+    let credentials = config.nats.moderator_credentials.clone();
+    // Servers that let everybody in let everybody erase.
+    let moderator = match credentials.is_some() || servers.credentials.is_none() {
+        true => Some(Servers {
+            credentials,
+            ..servers.clone()
+        }),
+        false => None,
+    };
+    let moderator = moderator.map(|servers| Account::new(&servers, Role::Moderator));
     Ok(nats::Settings {
-        account: nats::account::Account::new(&config.nats.servers, nats::account::Role::Node)?,
+        account: Account::new(servers, Role::Node)?,
+        moderator: moderator.transpose()?,
         node: config.nats.node_name.clone(),
         shards: config.nats.shards,
         message_bytes: config.limits.message_bytes,

@@ -194,6 +194,11 @@ impl Session {
         }
     }
 
+    /// Whom the session speaks for, once it is connected.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
     /// Whether its connect has not been answered.
     pub fn is_fresh(&self) -> bool {
         matches!(
@@ -380,6 +385,7 @@ impl From<broker::Error> for Refusal {
         let code = match error {
             broker::Error::Unreachable => ErrorCode::Internal,
             broker::Error::ForeignEpoch => ErrorCode::UnrecoverablePosition,
+            broker::Error::NotAllowed(_) => ErrorCode::NotAvailable,
             broker::Error::IdUsed | broker::Error::Refused(_) => ErrorCode::BadRequest,
         };
         Self::new(code, error.to_string())

@@ -10,10 +10,12 @@ pub mod emulated;
 mod expiry;
 mod input;
 mod missed;
+pub mod orders;
 pub mod presence;
 mod pump;
 mod read;
 pub mod timer_wheel;
+mod users;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,7 +33,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use crate::broker::Epoch;
-use crate::ids::RoomName;
+use crate::ids::{RoomName, UserId};
 use crate::node::Shared;
 use crate::protocol::{CloseReason, Wire};
 use crate::room::delivery::Delivery;
@@ -42,7 +44,9 @@ use crate::socket::{ConnectionKey, Written};
 
 use connection::{Connection, Life, Owed};
 use emulated::Arrived;
+use orders::Order;
 use timer_wheel::TimerWheel;
+use users::Users;
 
 /// What other threads tell a worker.
 pub enum Event {
@@ -62,6 +66,12 @@ pub enum Event {
         commands: Bytes,
         arrived: oneshot::Sender<Arrived>,
     },
+    /// Do it, and say how many sessions were concerned.
+    Order(Arc<Order>, oneshot::Sender<usize>),
+    /// Which rooms have how many members here?
+    ListRooms(oneshot::Sender<Vec<(RoomName, usize)>>),
+    /// Who with a name has sessions here?
+    ListUsers(oneshot::Sender<Vec<UserId>>),
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -189,6 +199,7 @@ pub struct Worker {
     load: Arc<Load>,
     connections: SlotMap<ConnectionKey, Connection>,
     rooms: LocalRooms,
+    users: Users,
     timers: TimerWheel<ConnectionKey>,
     /// When something of a session expires that was given until then.
     expiries: TimerWheel<ConnectionKey>,
@@ -217,6 +228,7 @@ impl Worker {
                 load,
                 connections: SlotMap::with_key(),
                 rooms: LocalRooms::default(),
+                users: Users::default(),
                 timers: TimerWheel::new(shared.now()),
                 expiries: TimerWheel::new(shared.now()),
                 blocked: Vec::new(),
@@ -254,6 +266,18 @@ impl Worker {
             } => {
                 // Whoever brought them may have gone meanwhile.
                 let _ = arrived.send(self.take_emulated(connection, &commands));
+            }
+            // Whoever asked may have given up.
+            Event::Order(order, done) => {
+                let _ = done.send(self.obey(&order));
+            }
+            Event::ListRooms(answer) => {
+                let _ = answer.send(self.rooms.list());
+            }
+            Event::ListUsers(answer) => {
+                let sessions = self.users.all().filter_map(|key| self.connections.get(key));
+                let users = sessions.map(|connection| connection.session.user().clone());
+                let _ = answer.send(users.collect());
             }
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
@@ -377,9 +401,11 @@ impl Worker {
         if connection.is_closing() {
             return;
         }
+        let user = connection.session.user().clone();
         connection.session.end(&mut desk);
         connection.begin_closing();
         let frame = connection.wire.close(reason);
+        self.users.remove(&user, key);
         self.shared.metrics.disconnect(reason.code);
         self.send(key, &frame);
         self.finish_if_flushed(key);
@@ -408,7 +434,9 @@ impl Worker {
             return;
         };
         if !connection.is_closing() {
+            let user = connection.session.user().clone();
             connection.session.end(&mut desk);
+            self.users.remove(&user, key);
             self.shared.metrics.disconnect(NO_CLOSE_FRAME);
         }
         if let Some(connection) = self.connections.remove(key) {

@@ -3,6 +3,7 @@
 //! Nothing here knows the node's code. What is waited for and does not come in time ends the test with a panic that
 //! says what it was; a node then shows its log.
 
+pub mod api;
 pub mod binary;
 pub mod check;
 pub mod checker;

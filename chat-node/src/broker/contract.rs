@@ -49,6 +49,7 @@ macro_rules! keeps_the_contract {
             a_message_with_an_id_is_kept_once,
             an_id_stands_for_one_message,
             an_id_belongs_to_its_room_and_author,
+            what_is_erased_is_gone_and_missed_by_whoever_missed_it,
             rooms_do_not_see_each_other,
             rooms_with_similar_names_are_not_confused,
             a_call_to_a_node_that_is_not_there_fails_at_once,
@@ -667,6 +668,54 @@ pub(super) async fn an_id_belongs_to_its_room_and_author(node: Node) {
         let of_room = kept.iter().filter(|(of, _)| of == room);
         let of_room: Vec<_> = of_room.map(|(_, offset)| *offset).collect();
         assert_eq!(offsets(&node.all_history(room).await), of_room);
+    }
+}
+
+pub(super) async fn what_is_erased_is_gone_and_missed_by_whoever_missed_it(node: Node) {
+    let (room, other) = (fresh_room(), fresh_room());
+    node.broker.open(&room);
+    let start = node.join(&room, None).await.position;
+    let first = node.publish(&room, 1).await;
+    let elsewhere = node.publish(&other, "elsewhere").await;
+    let second = node.publish(&room, 2).await;
+    node.feed.wait_for(&room, second.offset).await;
+    assert_eq!(node.broker.erase(&room).await, Ok(()));
+    for reverse in [false, true] {
+        let page = node.history(&room, None, usize::MAX, reverse).await;
+        assert_eq!(offsets(&page.publications), [0; 0]);
+        assert!(page.position.offset >= second.offset);
+    }
+    let third = node.publish(&room, 3).await;
+    assert!(third.offset > second.offset && third.epoch == second.epoch);
+    // The same from the log and, where it is short, from the stream.
+    for n in 0..10 {
+        node.publish(&other, n).await;
+        for (from, recovers) in [
+            (&start, false),
+            (&first, false),
+            (&second, true),
+            (&third, true),
+        ] {
+            let joined = node.join(&room, Some(from.clone())).await;
+            assert_eq!(joined.recovered, recovers, "{from:?} after {n}");
+            let missed = if *from == second {
+                vec![third.offset]
+            } else {
+                vec![]
+            };
+            assert_eq!(offsets(&joined.publications), missed);
+        }
+        assert_eq!(offsets(&node.all_history(&room).await), [third.offset]);
+    }
+    node.feed.wait_for(&room, third.offset).await;
+    let delivered = [first.offset, second.offset, third.offset];
+    assert_eq!(offsets(&node.feed.of(&room)), delivered);
+    let kept = node.all_history(&other).await;
+    assert_eq!(kept[0].offset, elsewhere.offset);
+    // Again, and where there is nothing.
+    for room in [&room, &room, &fresh_room()] {
+        assert_eq!(node.broker.erase(room).await, Ok(()));
+        assert_eq!(offsets(&node.all_history(room).await), [0; 0]);
     }
 }
 

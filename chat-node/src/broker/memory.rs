@@ -151,6 +151,11 @@ impl Broker for Memory {
         }))
     }
 
+    fn erase(&self, room: &RoomName) -> Answer<()> {
+        self.access(room, Room::erase);
+        answer(Ok(()))
+    }
+
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
         let (mut rooms, now) = (self.lock(), (self.clock)());
         answer(Ok(rooms.access(room, now, |room, _| {

@@ -14,6 +14,7 @@ mod connection;
 pub mod credentials;
 mod directory;
 mod ephemeral;
+mod erase;
 mod event;
 mod follower;
 mod health;
@@ -48,6 +49,7 @@ use self::calls::Calls;
 use self::connection::Incident;
 use self::directory::Directory;
 use self::ephemeral::{Listener, Teller};
+use self::erase::Eraser;
 use self::follower::Follower;
 use self::health::{Health, Trouble};
 use self::link::{Link, Purpose};
@@ -70,6 +72,8 @@ use crate::metrics::NatsMetrics;
 #[derive(Clone)]
 pub struct Settings {
     pub account: Account,
+    /// Who may erase, if this node may have that done.
+    pub moderator: Option<Account>,
     /// This node's name among the others.
     pub node: String,
     /// How many streams there are; decided once, when they were created.
@@ -85,6 +89,7 @@ pub struct Nats {
     shards: Vec<Arc<Shard>>,
     publisher: Publisher,
     room_reads: RoomReads,
+    eraser: Eraser,
     resumes: Resumes,
     directory: Arc<Directory>,
     calls: Calls,
@@ -116,6 +121,7 @@ impl Nats {
     ) -> Arc<Self> {
         let Settings {
             account,
+            moderator,
             node,
             shards: count,
             message_bytes,
@@ -171,22 +177,29 @@ impl Nats {
         let (teller, telling) = Teller::new(node.clone(), live.clone());
         tasks.spawn(telling);
         let calls = Calls {
-            node,
+            node: node.clone(),
             link: live.clone(),
             directory: directory.clone(),
         };
         tasks.spawn(calls.clone().answer(peer));
         tasks.spawn(heed(incidents, dropped, health.clone()));
         let room_reads = RoomReads::new(reads.clone());
+        let publisher = Publisher {
+            link: publishes,
+            reads,
+            health: health.clone(),
+            attempt: times.attempt,
+            timeout: patience,
+        };
         Arc::new(Self {
             shards,
-            publisher: Publisher {
-                link: publishes,
-                reads,
-                health: health.clone(),
-                attempt: times.attempt,
-                timeout: patience,
+            eraser: Eraser {
+                moderator,
+                node,
+                publisher: publisher.clone(),
+                reads: room_reads.clone(),
             },
+            publisher,
             resumes: Resumes::new(room_reads.clone()),
             room_reads,
             directory,
@@ -258,6 +271,14 @@ impl Broker for Nats {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
         let page = pages::page(reads, shard, room.clone(), query, self.patience);
         Box::pin(within(self.patience, page))
+    }
+
+    fn erase(&self, room: &RoomName) -> Answer<()> {
+        let erasing = self
+            .eraser
+            .clone()
+            .erase(self.shard(room), room.clone(), self.patience);
+        Box::pin(within(self.patience, erasing))
     }
 
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {

@@ -15,8 +15,9 @@ pub use wire::answer::Response;
 pub use wire::call::Request;
 pub use wire::ephemeral::Event;
 pub use wire::{
-    Answer, Call, Digest, Ephemeral, Failure, FailureCode, ListMembers, Member, Members, Ping,
-    Pong, PresenceChange, Publication,
+    Answer, Call, Close, DescribeNode, Digest, Done, Ephemeral, Failure, FailureCode, Leave,
+    ListMembers, ListRooms, Member, Members, NodeDescription, Order, Ping, Pong, PresenceChange,
+    Publication, Rooms, order,
 };
 
 /// Something that another node is waiting for.

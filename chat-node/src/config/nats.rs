@@ -34,6 +34,13 @@ pub struct Nats {
     broker: Option<BrokerKind>,
     #[command(flatten)]
     pub servers: Servers,
+    /// File with the nkey seed of the moderator (SU…), with which history_remove erases and nothing else is done
+    #[arg(
+        long = "nats-moderator-credentials",
+        id = "nats.moderatorCredentials",
+        value_name = "FILE"
+    )]
+    pub moderator_credentials: Option<PathBuf>,
     /// After how long a publish without an answer is told to its client as a temporary error, 100ms to 1m; SDKs give up at 5s
     #[arg(long = "nats-publish-timeout", id = "nats.publishTimeout", value_name = "DURATION", default_value = "4s", value_parser = between(100 * MILLISECOND..=MINUTE))]
     pub publish_timeout: Duration,

@@ -456,6 +456,10 @@ fn a_broker_that_contradicts_its_servers_is_refused() {
             "broker (--broker) is memory, but nats.url (--nats-url) names a server",
         ),
         (
+            &["--nats-moderator-credentials", "/x"],
+            "nats.moderatorCredentials (--nats-moderator-credentials) is given, but nats.url (--nats-url) names no server",
+        ),
+        (
             &["--nats-credentials", "/x"],
             "nats.credentials (--nats-credentials) is given, but nats.url (--nats-url) names no server",
         ),

@@ -96,4 +96,12 @@ impl Refusal {
             detail: detail.into(),
         }
     }
+
+    /// The protocol's words first, so that people who search for them find them, then the detail.
+    pub fn message(&self) -> Cow<'static, str> {
+        match self.detail.as_ref() {
+            "" => self.code.text().into(),
+            detail => format!("{}: {detail}", self.code.text()).into(),
+        }
+    }
 }

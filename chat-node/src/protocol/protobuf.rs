@@ -93,13 +93,11 @@ fn request(method: &Method) -> Request<'_> {
     match method {
         Method::Connect(connect) => Request::Connect(Connect {
             token: Text::plain(&connect.token),
-            // What is no JSON says nothing.
-            data: serde_json::from_slice(&connect.data).ok(),
             subs: Some(connect.subs.iter().map(resume).collect()),
             data: Data::of_bytes(&connect.data),
             name: Text::plain(&connect.name),
             version: Text::plain(&connect.version),
-            headers: Some(connect.headers.clone()),
+            headers: Some(connect.headers.clone().into_iter().collect()),
         }),
         Method::Subscribe(subscribe) => Request::Subscribe(Subscribe {
             channel: Text::plain(&subscribe.channel),

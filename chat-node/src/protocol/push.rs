@@ -23,18 +23,22 @@ pub enum Push<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsubscribed {
     Expired,
+    /// A backend did it: for good.
+    ByServer,
 }
 
 impl Unsubscribed {
     pub fn code(self) -> u32 {
         match self {
             Self::Expired => 2501,
+            Self::ByServer => 2000,
         }
     }
 
     pub fn reason(self) -> &'static str {
         match self {
             Self::Expired => "subscription expired",
+            Self::ByServer => "server unsubscribe",
         }
     }
 }

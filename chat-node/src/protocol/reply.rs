@@ -131,10 +131,8 @@ impl Reply {
             Self::Publish => out.extend_from_slice(br#","publish":{}"#),
             Self::Ping => out.extend_from_slice(br#","ping":{}"#),
             Self::History(page) => {
-                out.extend_from_slice(br#","history":{"#);
-                write_position(out, &page.position);
-                write_publications(out, &page.publications);
-                out.push(b'}');
+                out.extend_from_slice(br#","history":"#);
+                write_page(out, page);
             }
             Self::Presence(members) => {
                 out.extend_from_slice(br#","presence":{"presence":{"#);
@@ -159,7 +157,7 @@ impl Reply {
                 out.extend_from_slice(br#","error":{"code":"#);
                 write_number(out, refusal.code.code().into());
                 out.extend_from_slice(br#","message":"#);
-                write_string(out, &message(refusal));
+                write_string(out, &refusal.message());
                 if refusal.code.temporary() {
                     out.extend_from_slice(br#","temporary":true"#);
                 }
@@ -243,6 +241,14 @@ pub(super) fn message(refusal: &Refusal) -> String {
         detail if refusal.code.text().is_empty() => detail.to_owned(),
         detail => format!("{}: {detail}", refusal.code.text()),
     }
+}
+
+/// Appends a page of history: `{"offset":…,"epoch":…,"publications":[…]}`.
+pub fn write_page(out: &mut Vec<u8>, page: &HistoryPage) {
+    out.push(b'{');
+    write_position(out, &page.position);
+    write_publications(out, &page.publications);
+    out.push(b'}');
 }
 
 fn write_position(out: &mut Vec<u8>, position: &Position) {

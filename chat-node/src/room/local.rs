@@ -246,6 +246,14 @@ impl LocalRooms {
         self.joined.get(connection).map_or(&[], Vec::as_slice)
     }
 
+    /// The rooms and how many members each has.
+    pub fn list(&self) -> Vec<(RoomName, usize)> {
+        let rooms = self.rooms.values();
+        rooms
+            .map(|room| (room.name.clone(), room.members.len()))
+            .collect()
+    }
+
     /// How many members all rooms of this worker have together.
     pub fn members(&self) -> usize {
         self.members

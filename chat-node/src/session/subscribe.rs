@@ -163,6 +163,16 @@ impl Session {
         self.forget_grant(&room);
         Ok(Step::Reply(Reply::Unsubscribe))
     }
+
+    /// Takes the session out of a room because a backend says so. False if it is not there.
+    pub fn take_out(&mut self, room: &RoomName, desk: &mut Desk<'_>) -> bool {
+        let place = desk.rooms.find(desk.connection, room.as_str());
+        if let Some(key) = place {
+            leave(key, desk);
+            self.forget_grant(room);
+        }
+        place.is_some()
+    }
 }
 
 /// The pass, if it is for this room and user, and for some time to come.

@@ -247,6 +247,7 @@ impl Worker {
             return;
         };
         if connection.session.is_connected() {
+            self.users.insert(connection.session.user(), key);
             // The first ping comes somewhere in the second half of the interval, so that clients which came
             // together are not pinged together.
             let interval = self.shared.config.limits.ping_interval;
@@ -413,7 +414,7 @@ impl Worker {
     }
 
     /// Closes, but not before the replies that earlier commands have earned.
-    fn close_with(&mut self, key: ConnectionKey, reason: &CloseReason) {
+    pub(super) fn close_with(&mut self, key: ConnectionKey, reason: &CloseReason) {
         self.send_replies(key);
         self.close(key, reason);
     }

@@ -64,6 +64,10 @@ impl Broker for SlowBroker {
         Box::pin(async { Ok(answered.await.expect("the test answers")) })
     }
 
+    fn erase(&self, _: &RoomName) -> Answer<()> {
+        unreachable!("nobody erases here")
+    }
+
     fn readable_after(&self, _: &RoomName, _: Readable) -> Answer<u64> {
         unreachable!("everything is readable here")
     }

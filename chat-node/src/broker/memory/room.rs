@@ -124,6 +124,11 @@ impl Room {
         true
     }
 
+    /// Drops everything that is kept; the offset counter goes on.
+    pub(super) fn erase(&mut self) {
+        while self.drop_oldest() {}
+    }
+
     /// Drops at most `budget` publications that reached `max_age`, and returns how many it dropped.
     pub(super) fn expire(&mut self, now: Instant, max_age: Duration, budget: usize) -> usize {
         let mut dropped = 0;

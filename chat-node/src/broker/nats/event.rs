@@ -68,6 +68,39 @@ pub fn encode(room: &RoomName, message: &Message, accepted_at_ms: i64) -> Bytes 
     event.encode_to_vec().into()
 }
 
+/// What stands in a room where its messages up to a sequence were erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    pub room: RoomName,
+    pub up_to: u64,
+}
+
+/// The bytes to store for an erasure.
+pub fn encode_erasure(room: &RoomName, up_to: u64, at_ms: i64) -> Bytes {
+    let event = stored::Event {
+        kind: stored::Kind::Erasure.into(),
+        room: room.as_str().to_owned(),
+        accepted_at_ms: at_ms,
+        target: up_to,
+        ..Default::default()
+    };
+    event.encode_to_vec().into()
+}
+
+/// The erasure that is stored under a subject of `token` and `kind`, if it is one.
+pub fn erasure(token: RoomToken, kind: Kind, payload: &Bytes) -> Option<Erasure> {
+    if kind != Kind::Annotation {
+        return None;
+    }
+    let event = stored::Event::decode(payload.clone()).ok()?;
+    let is_one = event.kind() == stored::Kind::Erasure && RoomToken::of(&event.room) == token;
+    let room = RoomName::parse(&event.room, 255).ok()?;
+    is_one.then_some(Erasure {
+        room,
+        up_to: event.target,
+    })
+}
+
 fn stored_tags(message: &Message) -> Tags {
     message.tags.as_deref().cloned().unwrap_or_default()
 }
@@ -92,7 +125,7 @@ pub fn decode(
     let event = stored::Event::decode(payload).map_err(Undeliverable::Malformed)?;
     match (event.kind(), kind) {
         (stored::Kind::Message, Kind::Message) => {}
-        (stored::Kind::Annotation, Kind::Annotation) => return Ok(None),
+        (stored::Kind::Annotation | stored::Kind::Erasure, Kind::Annotation) => return Ok(None),
         _ => return Err(Undeliverable::UnknownKind),
     }
     if RoomToken::of(&event.room) != token {

@@ -64,6 +64,11 @@ pub fn messages(shard: ShardIndex, room: &RoomName) -> String {
     format!("c.in.{shard}.{}.m", RoomToken::of(room.as_str()))
 }
 
+/// Where a node publishes what is said about a room's messages.
+pub fn annotations(shard: ShardIndex, room: &RoomName) -> String {
+    format!("c.in.{shard}.{}.a", RoomToken::of(room.as_str()))
+}
+
 /// Every stored event of a room.
 pub fn events(shard: ShardIndex, room: &RoomName) -> String {
     format!("c.in.{shard}.{}.*", RoomToken::of(room.as_str()))

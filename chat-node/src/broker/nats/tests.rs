@@ -43,6 +43,7 @@ fn settings(server: &Server) -> Settings {
     };
     Settings {
         account: Account::new(&servers, Role::Node).unwrap(),
+        moderator: Some(Account::new(&servers, Role::Moderator).unwrap()),
         node: "test".to_owned(),
         shards: SHARDS,
         message_bytes: 65_536,
@@ -104,6 +105,10 @@ impl Broker for OnItsOwnServer {
 
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
         self.nats.history(room, query)
+    }
+
+    fn erase(&self, room: &RoomName) -> Answer<()> {
+        self.nats.erase(room)
     }
 
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {

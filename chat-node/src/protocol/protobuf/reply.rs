@@ -9,7 +9,7 @@ use super::wire::push::Event;
 use super::wire::reply::Body;
 use crate::broker::{Author, Publication};
 use crate::protocol::push::Push;
-use crate::protocol::reply::{Connected, Reply, Subscribed, VERSION, message};
+use crate::protocol::reply::{Connected, Reply, Subscribed, VERSION};
 
 /// Appends the reply to command `id`.
 pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
@@ -47,7 +47,7 @@ pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
         }),
         Reply::Refused(refusal) => Body::Error(wire::Error {
             code: refusal.code.code(),
-            message: message(refusal),
+            message: refusal.message().into_owned(),
             temporary: refusal.code.temporary(),
         }),
     };

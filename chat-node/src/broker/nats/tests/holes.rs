@@ -115,6 +115,7 @@ impl Setup {
         };
         let settings = Settings {
             account: Account::new(&servers, Role::Node).unwrap(),
+            moderator: None,
             node: "test".to_owned(),
             shards: self.shards,
             message_bytes: 65_536,
