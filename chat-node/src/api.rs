@@ -12,6 +12,7 @@ mod history;
 mod info;
 pub mod keys;
 mod params;
+mod presence;
 mod publish;
 mod users;
 
@@ -119,12 +120,15 @@ impl Api {
                 Method::Publish => publish::publish(self, params).await,
                 Method::Broadcast => publish::broadcast(self, params).await,
                 Method::Unsubscribe => users::unsubscribe(self, params).await,
+                Method::Refresh => users::refresh(self, params).await,
                 Method::Disconnect => users::disconnect(self, params).await,
                 Method::History => history::history(self, params).await,
                 Method::HistoryRemove => history::remove(self, params).await,
                 Method::Channels => channels::channels(self, params).await,
                 Method::Info => info::info(self).await,
-                Method::Subscribe | Method::Refresh | Method::Presence | Method::PresenceStats => {
+                Method::Presence => presence::presence(self, params).await,
+                Method::PresenceStats => presence::stats(self, params).await,
+                Method::Subscribe => {
                     Err(Refusal::new(ErrorCode::NotAvailable, ""))
                 }
                 Method::Batch => {

@@ -1,4 +1,4 @@
-//! `disconnect` and `unsubscribe`: a user's sessions, on every node.
+//! `disconnect`, `unsubscribe`, `refresh`: a user's sessions, on every node.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::broker::peers::order::What;
-use crate::broker::peers::{Close, Leave, Order, Request};
+use crate::broker::peers::{Close, Leave, Order, Refresh, Request};
 use crate::ids::SessionId;
 use crate::protocol::{CloseReason, Refusal};
 
@@ -66,6 +66,26 @@ pub async fn unsubscribe(api: &Api, params: &RawValue) -> Outcome {
     let what = What::Leave(Leave {
         room: room.as_str().to_owned(),
     });
+    order(api, params, what).await
+}
+
+#[derive(Deserialize)]
+struct Expiry {
+    expired: Option<bool>,
+    expire_at: Option<u64>,
+}
+
+pub async fn refresh(api: &Api, params: &RawValue) -> Outcome {
+    let Expiry { expired, expire_at } = read(params)?;
+    let what = match expired {
+        Some(true) => What::Close(Close {
+            code: CloseReason::EXPIRED.code.into(),
+            reason: CloseReason::EXPIRED.reason.into_owned(),
+        }),
+        _ => What::Refresh(Refresh {
+            expire_at: expire_at.unwrap_or(0),
+        }),
+    };
     order(api, params, what).await
 }
 

@@ -17,7 +17,7 @@ pub use wire::ephemeral::Event;
 pub use wire::{
     Answer, Call, Close, DescribeNode, Digest, Done, Ephemeral, Failure, FailureCode, Leave,
     ListMembers, ListRooms, Member, Members, NodeDescription, Order, Ping, Pong, PresenceChange,
-    Publication, Rooms, order,
+    Publication, Refresh, Rooms, order,
 };
 
 /// Something that another node is waiting for.

@@ -1,7 +1,7 @@
 //! Orders about sessions, from the wire to what workers obey.
 
 use crate::broker::peers::order::What;
-use crate::broker::peers::{Close, Failure, FailureCode, Leave, Order};
+use crate::broker::peers::{Close, Failure, FailureCode, Leave, Order, Refresh};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::protocol::CloseReason;
 use crate::worker::orders::{self, Chosen};
@@ -25,6 +25,9 @@ pub fn read(order: Order) -> Result<orders::Order, Failure> {
         Some(What::Leave(Leave { room })) => {
             let room = RoomName::parse(&room, 255).map_err(|_| unfit("no room's name"))?;
             orders::What::Leave(room)
+        }
+        Some(What::Refresh(Refresh { expire_at })) => {
+            orders::What::Refresh((expire_at > 0).then_some(expire_at))
         }
         None => return Err(unfit("this release does not know the order")),
     };

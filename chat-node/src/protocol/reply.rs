@@ -135,23 +135,12 @@ impl Reply {
                 write_page(out, page);
             }
             Self::Presence(members) => {
-                out.extend_from_slice(br#","presence":{"presence":{"#);
-                for (index, member) in members.listed.iter().enumerate() {
-                    if index > 0 {
-                        out.push(b',');
-                    }
-                    write_string(out, &member.client.to_string());
-                    out.push(b':');
-                    write_client_info(out, member);
-                }
-                out.extend_from_slice(b"}}");
+                out.extend_from_slice(br#","presence":"#);
+                write_members(out, members);
             }
             Self::PresenceStats(members) => {
-                out.extend_from_slice(br#","presence_stats":{"num_clients":"#);
-                write_number(out, members.count);
-                out.extend_from_slice(br#","num_users":"#);
-                write_number(out, members.users.len() as u64);
-                out.push(b'}');
+                out.extend_from_slice(br#","presence_stats":"#);
+                write_member_numbers(out, members);
             }
             Self::Refused(refusal) => {
                 out.extend_from_slice(br#","error":{"code":"#);
@@ -241,6 +230,29 @@ pub(super) fn message(refusal: &Refusal) -> String {
         detail if refusal.code.text().is_empty() => detail.to_owned(),
         detail => format!("{}: {detail}", refusal.code.text()),
     }
+}
+
+/// Appends who is in a room: `{"presence":{"<client>":{…},…}}`.
+pub fn write_members(out: &mut Vec<u8>, members: &Members) {
+    out.extend_from_slice(br#"{"presence":{"#);
+    for (index, member) in members.listed.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, &member.client.to_string());
+        out.push(b':');
+        write_client_info(out, member);
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends how many are in a room: `{"num_clients":…,"num_users":…}`.
+pub fn write_member_numbers(out: &mut Vec<u8>, members: &Members) {
+    out.extend_from_slice(br#"{"num_clients":"#);
+    write_number(out, members.count);
+    out.extend_from_slice(br#","num_users":"#);
+    write_number(out, members.users.len() as u64);
+    out.push(b'}');
 }
 
 /// Appends a page of history: `{"offset":…,"epoch":…,"publications":[…]}`.

@@ -1,4 +1,4 @@
-//! What the server says about sessions: end them, take them out of a room.
+//! What the server says about sessions: end them, take them out of a room, let them go on.
 
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::protocol::push::Unsubscribed;
@@ -17,6 +17,8 @@ pub enum What {
     Close(CloseReason),
     /// Leave the room, and hear why.
     Leave(RoomName),
+    /// Expire at another time, in seconds since 1970; `None`: never.
+    Refresh(Option<u64>),
 }
 
 /// Sessions of one user. Anonymous ones are chosen by their id alone.
@@ -41,6 +43,7 @@ impl Worker {
                     self.close_with(key, reason);
                 }
                 What::Leave(room) => self.leave_room(key, room),
+                What::Refresh(expires_at) => self.refresh(key, *expires_at),
             }
         }
         count
@@ -62,6 +65,13 @@ impl Worker {
             return all.filter(|_| of.client.is_some()).collect();
         }
         self.users.of(&of.user).filter(is_meant).collect()
+    }
+
+    fn refresh(&mut self, key: ConnectionKey, expires_at: Option<u64>) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.session.expire_at(expires_at);
+            self.schedule_new_expiry(key);
+        }
     }
 
     fn leave_room(&mut self, key: ConnectionKey, room: &RoomName) {

@@ -85,6 +85,7 @@ async def reaches_sessions(api: Callable[[], cent.Client], urls: list[str]) -> N
         await call(lambda it: it.unsubscribe(cent.UnsubscribeRequest(user="", client=mine, channel="live")))
         await stage.until("the client is told that it left", lambda: len(room.unsubscribed) == 1)
         assert room.unsubscribed[0].code == 2000, room.unsubscribed
+        await call(lambda it: it.refresh(cent.RefreshRequest(user="", client=mine, expire_at=4_000_000_000)))
         reason = cent.Disconnect(code=4500, reason="enough")
         await call(lambda it: it.disconnect(cent.DisconnectRequest(user="", client=mine, disconnect=reason)))
         await stage.until("the client is disconnected for good", lambda: len(client.disconnected) == 1)

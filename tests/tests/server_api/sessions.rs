@@ -73,6 +73,38 @@ async fn a_session_is_taken_out_of_a_room_and_told_so() {
 }
 
 #[tokio::test]
+async fn a_session_expires_when_a_backend_says_so() {
+    let keys = Keys::new(KEY);
+    let mut node = Node::with(&["--expiry-grace", "0s"]);
+    for (name, value) in keys.variables() {
+        node = node.env(name, &value);
+    }
+    let node = node.start().await;
+    let api = Api::of(&node, KEY);
+    let refresh = async |client: &str, expire_at: u64| {
+        let params = json!({"user": "", "client": client, "expire_at": expire_at});
+        assert_eq!(api.ask("refresh", params).await, json!({}));
+    };
+    let (mut ends, ends_id) = client(&node).await;
+    let (mut goes_on, goes_on_id) = client(&node).await;
+    let (mut expired, expired_id) = client(&node).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = now.expect("it is later than 1970").as_secs() + 2;
+    refresh(&ends_id, soon).await;
+    refresh(&goes_on_id, soon).await;
+    refresh(&goes_on_id, 0).await;
+    let close = ends.closed().await;
+    assert_eq!(
+        (close.code, close.reason.as_str()),
+        (3005, "connection expired")
+    );
+    goes_on.is_alive().await;
+    let params = json!({"user": "", "client": expired_id, "expired": true});
+    api.ask("refresh", params).await;
+    assert_eq!(expired.closed().await.code, 3005);
+}
+
+#[tokio::test]
 async fn rooms_and_nodes_are_counted_over_the_whole_cluster() {
     let (cluster, apis, _keys) = cluster(3).await;
     let mut members = Vec::new();
