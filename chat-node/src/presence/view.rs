@@ -140,8 +140,8 @@ impl View {
         if is_first {
             // They may have been seen already, by asking: who left is told of, though it was never known here.
             let has_joined = |client| {
-                let joins = waiting.iter().filter(|delta| delta.what == What::Joined);
-                joins.into_iter().any(|delta| delta.member.client == client)
+                let mut joins = waiting.iter().filter(|delta| delta.what == What::Joined);
+                joins.any(|delta| delta.member.client == client)
             };
             for delta in waiting {
                 let is_in_it = delta.version <= listing.version;

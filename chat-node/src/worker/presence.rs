@@ -42,9 +42,7 @@ impl Worker {
         };
         spawn_local(async move {
             for some in connections.chunks(MEMBERS_PER_TURN) {
-                let worker = worker.borrow();
-                worker.describe(some, &room, wanted, &mut members);
-                drop(worker);
+                worker.borrow().describe(some, &room, wanted, &mut members);
                 yield_now().await;
             }
             let _ = answer.send(members);
