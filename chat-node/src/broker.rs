@@ -147,6 +147,23 @@ pub struct HistoryQuery {
     pub max_bytes: usize,
     /// Newest first.
     pub reverse: bool,
+    /// Nothing up to this offset, whatever else is asked.
+    pub after: u64,
+}
+
+/// How much of what is kept somebody may read; `None`: all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readable {
+    /// Only so many of a room's newest publications.
+    pub newest: Option<u32>,
+    /// Only publications that are younger.
+    pub max_age: Option<Duration>,
+}
+
+impl Readable {
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One page of history and where the room's end is.
@@ -232,6 +249,9 @@ pub trait Broker: Send + Sync {
     ///
     /// Errors: `ForeignEpoch` if `since` names another incarnation. An offset from the future gives an empty page.
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage>;
+
+    /// The offset after which the room's publications are within `readable`; 0 if all are.
+    fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64>;
 
     /// What keeps this node from serving, for a person to read. Nothing does once it has: outages pass.
     fn readiness(&self) -> Result<(), String>;

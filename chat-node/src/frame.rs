@@ -16,7 +16,9 @@ mod writer;
 mod tests;
 
 pub use reader::Reader;
-pub use writer::{TextHeader, frame_text_parts, text_header, write_close, write_pong, write_text};
+pub use writer::{
+    TextHeader, frame_text_parts, text_header, write_binary, write_close, write_pong, write_text,
+};
 
 /// The most bytes a header takes that we write.
 pub const MAX_HEADER_BYTES: usize = 10;

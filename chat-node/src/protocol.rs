@@ -1,20 +1,24 @@
-//! The Centrifuge client protocol, version 2, in JSON: bytes <-> commands and replies. No IO, no state.
+//! The Centrifuge client protocol, version 2, in JSON and Protobuf: bytes <-> commands and replies. No IO, no state.
 //!
-//! One WebSocket text frame holds one or more JSON objects, separated by newlines.
+//! [`Wire`] knows how a connection is written to, [`Batch`] reads what came. Everything between sees commands,
+//! replies and pushes, and no encoding.
 
+pub mod batch;
 pub mod command;
 pub mod compact;
 pub mod disconnect;
 pub mod error_code;
+pub mod protobuf;
 pub mod push;
 pub mod reply;
 pub mod wire;
 
-pub use command::{Command, Commands, Request};
+pub use batch::Batch;
+pub use command::{Command, Request};
 pub use disconnect::CloseReason;
 pub use error_code::{ErrorCode, Refusal};
 pub use push::Push;
-pub use wire::Wire;
+pub use wire::{Encoding, Wire};
 
 /// Appends `text` as a JSON string.
 fn write_string(out: &mut Vec<u8>, text: &str) {

@@ -5,6 +5,7 @@
 
 mod connect;
 mod history;
+mod narrowed;
 mod publish;
 mod subscribe;
 
@@ -202,7 +203,7 @@ impl Session {
 fn check_size(command: &Command<'_>, desk: &Desk<'_>) -> Refused<()> {
     let (bytes, most) = match &command.request {
         Request::Publish(publish) => {
-            let message = publish.data.map_or(0, |data| data.get().len());
+            let message = publish.data.bytes();
             (
                 command.bytes.saturating_sub(message),
                 COMMAND_OVERHEAD_BYTES,

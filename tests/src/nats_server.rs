@@ -37,8 +37,9 @@ pub struct Start {
     disk_megabytes: Option<usize>,
 }
 
-/// How long a cluster may take to find its leaders after a fault; elections take several seconds each.
-pub const HEALTH_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a cluster may take to find its leaders after a fault: elections take several seconds each, and a server that was
+/// cut off has been seen to need a minute and a half to catch up.
+pub const HEALTH_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Between two questions of something that takes seconds.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -62,7 +62,7 @@ impl Default for Workload {
             in_flight: 1,
             stay: Some(Duration::from_secs(3)),
             away: Duration::from_millis(300),
-            deadline: Duration::from_secs(90),
+            deadline: Duration::from_secs(300),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Size {
                     publishers: 80,
                     messages,
                     messages_per_second: 800.0,
-                    deadline: Duration::from_secs(60 + messages as u64 / 50),
+                    deadline: Duration::from_secs(300 + messages as u64 / 50),
                     ..Workload::default()
                 },
                 rounds: 8,

@@ -12,6 +12,12 @@ use tokio::process::Command;
 
 /// One test for each SDK that a promise is made to, with the flags that make the node show it.
 macro_rules! promise {
+    ($promise:ident, in every encoding, $flags:expr) => {
+        promise!($promise, [javascript, javascript_5_7_1, javascript_protobuf, python, python_protobuf], $flags);
+    };
+    ($promise:ident, in every encoding) => {
+        promise!($promise, in every encoding, []);
+    };
     ($promise:ident, [$($sdk:ident),+], $flags:expr) => {
         mod $promise {
             use super::*;
@@ -33,27 +39,27 @@ macro_rules! promise {
 const FAST_PINGS: [&str; 4] = ["--ping-interval", "1s", "--pong-timeout", "900ms"];
 
 promise!(connects_with_name_and_data);
-promise!(both_clients_see_exactly_what_was_sent);
-promise!(everybody_sees_one_order);
+promise!(both_clients_see_exactly_what_was_sent, in every encoding);
+promise!(everybody_sees_one_order, in every encoding);
 promise!(many_rooms_are_entered_at_once);
 promise!(send_harms_nothing, [javascript, javascript_5_7_1], []);
 promise!(pretty_printed_data_breaks_no_reader);
 
-promise!(errors_have_their_codes);
-promise!(room_129_is_refused);
+promise!(errors_have_their_codes, in every encoding);
+promise!(room_129_is_refused, in every encoding);
 promise!(
     publish_rate_is_limited,
     ["--publishes-per-second-per-session", "50"]
 );
 
-promise!(history_goes_both_ways);
-promise!(long_history_comes_in_pages);
-promise!(resubscribe_recovers);
+promise!(history_goes_both_ways, in every encoding);
+promise!(long_history_comes_in_pages, in every encoding);
+promise!(resubscribe_recovers, in every encoding);
 // 5.7.1 delivers what is still on its way to the old subscription once more.
 promise!(resubscribe_under_traffic_recovers, [javascript, python], []);
-promise!(offline_tab_catches_up);
+promise!(offline_tab_catches_up, in every encoding);
 
-promise!(cut_network_costs_nothing);
+promise!(cut_network_costs_nothing, in every encoding);
 promise!(
     cuts_under_traffic_lose_nothing,
     [
@@ -63,19 +69,19 @@ promise!(
         "67108864"
     ]
 );
-promise!(large_recovery_is_complete);
-promise!(silent_network_costs_nothing, FAST_PINGS);
+promise!(large_recovery_is_complete, in every encoding);
+promise!(silent_network_costs_nothing, in every encoding, FAST_PINGS);
 promise!(many_rooms_with_tokens_come_back);
 
-promise!(pings_keep_the_connection, FAST_PINGS);
-promise!(killed_node_comes_back);
-promise!(lost_history_has_the_state_loaded_again);
-promise!(shutdown_says_so_and_loses_no_client);
-promise!(frozen_node_loses_nothing, FAST_PINGS);
+promise!(pings_keep_the_connection, in every encoding, FAST_PINGS);
+promise!(killed_node_comes_back, in every encoding);
+promise!(lost_history_has_the_state_loaded_again, in every encoding);
+promise!(shutdown_says_so_and_loses_no_client, in every encoding);
+promise!(frozen_node_loses_nothing, in every encoding, FAST_PINGS);
 promise!(full_node_lets_in_later, ["--connections", "2"]);
 promise!(
     slow_reader_is_told_and_recovers,
-    [javascript, javascript_5_7_1],
+    [javascript, javascript_5_7_1, javascript_protobuf],
     ["--history-max-bytes", "33554432"]
 );
 
@@ -86,8 +92,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Sdk {
     program: PathBuf,
     script: &'static str,
-    /// What the script gets beside the scenario and the URL.
-    package: Option<&'static str>,
+    /// What the script gets beside the scenario and the URL: which SDK, or how it is set up.
+    variant: Option<&'static str>,
 }
 
 impl Sdk {
@@ -106,7 +112,14 @@ impl Sdk {
         Self {
             program: "node".into(),
             script: "js/scenarios.mjs",
-            package: Some(package),
+            variant: Some(package),
+        }
+    }
+
+    fn javascript_protobuf() -> Self {
+        Self {
+            variant: Some("centrifuge/build/protobuf"),
+            ..Self::javascript()
         }
     }
 
@@ -114,7 +127,14 @@ impl Sdk {
         Self {
             program: installed("target/sdk-venv/bin/python"),
             script: "py/scenarios.py",
-            package: None,
+            variant: None,
+        }
+    }
+
+    fn python_protobuf() -> Self {
+        Self {
+            variant: Some("protobuf"),
+            ..Self::python()
         }
     }
 }
@@ -131,6 +151,6 @@ async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk"))
         .args([sdk.script, promise])
         .arg(format!("ws://{}/connection/websocket", node.address))
-        .args(sdk.package);
+        .args(sdk.variant);
     script::play(script, &mut node, DEADLINE).await;
 }

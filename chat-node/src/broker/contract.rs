@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Barrier;
 
 use self::node::{Node, fresh_room, json, message, offsets, room_named, with_id};
-use super::{Author, Error, HistoryQuery, Message, Position, Publication};
+use super::{Author, Error, HistoryQuery, Message, Position, Publication, Readable};
 use crate::ids::{RoomName, SessionId, UserId};
 
 pub(super) mod node;
@@ -36,6 +37,9 @@ macro_rules! keeps_the_contract {
             history_without_a_limit_is_the_position,
             history_stops_at_the_byte_limit,
             history_of_another_epoch_is_refused,
+            history_begins_after_what_is_asked_for,
+            the_newest_of_a_room_are_readable,
+            what_is_young_enough_is_readable,
             history_from_the_future_is_empty,
             a_message_with_an_id_is_kept_once,
             an_id_stands_for_one_message,
@@ -437,6 +441,7 @@ pub(super) async fn history_stops_at_the_byte_limit(node: Node) {
                 limit: 5,
                 max_bytes,
                 reverse,
+                after: 0,
             };
             let page = node.broker.history(&room, query).await.unwrap();
             assert_eq!(page.publications.len(), expected, "{max_bytes} bytes");
@@ -444,6 +449,109 @@ pub(super) async fn history_stops_at_the_byte_limit(node: Node) {
             assert_eq!(page.publications[0].offset, first);
         }
     }
+}
+
+pub(super) async fn history_begins_after_what_is_asked_for(node: Node) {
+    let room = fresh_room();
+    let (start, published) = node.publish_some(&room, 10).await;
+    let page = async |since: Option<u64>, limit, reverse| {
+        let query = HistoryQuery {
+            since: since.map(|offset| Position {
+                offset,
+                ..start.clone()
+            }),
+            limit,
+            max_bytes: usize::MAX,
+            reverse,
+            after: published[3],
+        };
+        offsets(
+            &node
+                .broker
+                .history(&room, query)
+                .await
+                .unwrap()
+                .publications,
+        )
+    };
+    assert_eq!(page(None, 100, false).await, published[4..]);
+    assert_eq!(page(Some(0), 2, false).await, published[4..6]);
+    assert_eq!(page(Some(published[1]), 2, false).await, published[4..6]);
+    assert_eq!(page(Some(published[6]), 9, false).await, published[7..]);
+    let newest_first = |of: &[u64]| of.iter().rev().copied().collect::<Vec<_>>();
+    assert_eq!(page(None, 100, true).await, newest_first(&published[4..]));
+    assert_eq!(page(None, 3, true).await, newest_first(&published[7..]));
+    let before_the_seventh = page(Some(published[6]), 100, true).await;
+    assert_eq!(before_the_seventh, newest_first(&published[4..6]));
+    for offset in [published[4], published[3], published[0], 0] {
+        assert_eq!(
+            page(Some(offset), 100, true).await,
+            [0; 0],
+            "before {offset}"
+        );
+    }
+}
+
+/// The publications of `published` that are readable.
+async fn readable(node: &Node, room: &RoomName, published: &[u64], readable: Readable) -> Vec<u64> {
+    let after = node.broker.readable_after(room, readable).await.unwrap();
+    let offsets = published.iter().copied();
+    offsets.filter(|offset| *offset > after).collect()
+}
+
+pub(super) async fn the_newest_of_a_room_are_readable(node: Node) {
+    let (room, other, empty) = (fresh_room(), fresh_room(), fresh_room());
+    let mut published = Vec::new();
+    for n in 0..20 {
+        published.push(node.publish(&room, n).await.offset);
+        node.publish(&other, n).await;
+    }
+    for newest in [1, 2, 3, 4, 7, 19, 20, 21, 1_000_000] {
+        let newest_only = Readable {
+            newest: Some(newest),
+            max_age: None,
+        };
+        let expected = &published[20_usize.saturating_sub(newest as usize)..];
+        assert_eq!(
+            readable(&node, &room, &published, newest_only).await,
+            expected
+        );
+        assert_eq!(node.broker.readable_after(&empty, newest_only).await, Ok(0));
+    }
+    let all = readable(&node, &room, &published, Readable::default()).await;
+    assert_eq!(all, published);
+}
+
+pub(super) async fn what_is_young_enough_is_readable(node: Node) {
+    const APART: Duration = Duration::from_millis(1500);
+    let room = fresh_room();
+    let mut published = Vec::new();
+    for n in 0..5 {
+        published.push(node.publish(&room, n).await.offset);
+    }
+    // Two clocks tell the ages: a moment that neither doubts lies between.
+    tokio::time::sleep(2 * APART).await;
+    for n in 5..10 {
+        published.push(node.publish(&room, n).await.offset);
+    }
+    let younger_than = |max_age| Readable {
+        newest: None,
+        max_age: Some(max_age),
+    };
+    let young = readable(&node, &room, &published, younger_than(APART)).await;
+    assert_eq!(young, published[5..]);
+    let all = younger_than(Duration::from_secs(50));
+    assert_eq!(readable(&node, &room, &published, all).await, published);
+    let both = Readable {
+        newest: Some(2),
+        ..younger_than(APART)
+    };
+    assert_eq!(
+        readable(&node, &room, &published, both).await,
+        published[8..]
+    );
+    let none = younger_than(Duration::ZERO);
+    assert_eq!(readable(&node, &room, &published, none).await, [0; 0]);
 }
 
 pub(super) async fn history_of_another_epoch_is_refused(node: Node) {
@@ -458,6 +566,7 @@ pub(super) async fn history_of_another_epoch_is_refused(node: Node) {
             limit,
             max_bytes: usize::MAX,
             reverse,
+            after: 0,
         };
         let error = node.broker.history(&room, query).await.unwrap_err();
         assert_eq!(error, Error::ForeignEpoch);

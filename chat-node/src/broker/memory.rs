@@ -12,6 +12,7 @@ use self::room::Room;
 use self::rooms::Rooms;
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+    Readable,
 };
 use crate::ids::RoomName;
 
@@ -148,6 +149,13 @@ impl Broker for Memory {
                 position: room.position(),
             })
         }))
+    }
+
+    fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
+        let (mut rooms, now) = (self.lock(), (self.clock)());
+        answer(Ok(rooms.access(room, now, |room, _| {
+            room.readable_after(readable, now)
+        })))
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -19,6 +19,7 @@ pub mod init;
 mod link;
 mod pages;
 mod publish;
+mod readable;
 mod reads;
 mod resume;
 mod room_reads;
@@ -55,6 +56,7 @@ use self::subject::shard_of;
 use self::times::Times;
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+    Readable,
 };
 use crate::ids::RoomName;
 use crate::metrics::NatsMetrics;
@@ -226,6 +228,12 @@ impl Broker for Nats {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
         let page = pages::page(reads, shard, room.clone(), query, self.patience);
         Box::pin(within(self.patience, page))
+    }
+
+    fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
+        let (reads, shard) = (self.room_reads.clone(), self.shard(room));
+        let asking = readable::after(reads, shard, room.clone(), readable, self.patience);
+        Box::pin(within(self.patience, asking))
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -13,6 +13,7 @@ use super::FileError;
 use super::duration::{DAY, SECOND, between};
 use super::nearest::nearest;
 use super::value::MAX_COUNT;
+use crate::broker::Readable;
 
 /// The class of rooms without a prefix.
 const DEFAULT: &str = "default";
@@ -65,6 +66,16 @@ pub enum ReadAccess {
     None,
 }
 
+impl RoomClass {
+    /// How much of what is kept members may read and recover.
+    pub fn readable(&self) -> Readable {
+        Readable {
+            newest: self.history_max_messages,
+            max_age: self.history_max_age,
+        }
+    }
+}
+
 impl RoomClasses {
     /// The class of `room`, by its prefix before the first `:`; `None` if there is no such class.
     pub fn of(&self, room: &str) -> Option<&RoomClass> {
@@ -80,8 +91,6 @@ impl RoomClasses {
             let fields = [
                 ("presence", class.presence != default.presence),
                 ("joinLeave", class.join_leave),
-                ("historyMaxMessages", class.history_max_messages.is_some()),
-                ("historyMaxAge", class.history_max_age.is_some()),
             ];
             for (field, _) in fields.iter().filter(|(_, set)| *set) {
                 warnings.push(format!(
@@ -272,14 +281,14 @@ mod tests {
     #[test]
     fn settings_without_effect_are_warned_of() {
         let classes = RoomClasses::from_value(serde_json::json!([
-            {"prefix": "chat", "publish": "Anyone", "joinLeave": true, "historyMaxAge": "1h"},
+            {"prefix": "chat", "publish": "Anyone", "joinLeave": true, "historyMaxAge": "1h", "presence": "Anyone"},
         ]))
         .unwrap();
         assert_eq!(
             classes.warnings(),
             [
-                "historyMaxAge of room class 'chat' has no effect in this release",
-                "joinLeave of room class 'chat' has no effect in this release"
+                "joinLeave of room class 'chat' has no effect in this release",
+                "presence of room class 'chat' has no effect in this release"
             ]
         );
     }

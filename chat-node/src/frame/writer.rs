@@ -3,6 +3,7 @@
 use super::MAX_CONTROL_BYTES;
 
 const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8a;
 
@@ -45,6 +46,13 @@ pub fn text_header(payload_bytes: usize) -> TextHeader {
 /// Appends `payload`, which must be UTF-8, as one text frame.
 pub fn write_text(out: &mut Vec<u8>, payload: &[u8]) {
     frame_text_parts(out, &[payload]);
+}
+
+/// Appends `payload` as one binary frame.
+pub fn write_binary(out: &mut Vec<u8>, payload: &[u8]) {
+    let start = out.len();
+    write_text(out, payload);
+    out[start] = BINARY;
 }
 
 /// Appends one text frame whose payload is `parts`, joined; together they must be UTF-8.

@@ -19,7 +19,6 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::runtime::Handle;
 
-use crate::protocol::Wire;
 use crate::worker::Accepted;
 
 use super::resumed::Resumed;
@@ -183,7 +182,7 @@ impl Door {
             peer,
             received,
         } = guest;
-        let Some((answer, length)) = websocket::answer(&self.front, &received) else {
+        let Some(answer) = websocket::answer(&self.front, &received) else {
             let _entered = self.runtime.enter();
             let stream = Resumed {
                 early: received.into(),
@@ -194,13 +193,13 @@ impl Door {
             return Ok(());
         };
         // Nothing was written before: the kernel has room for it all.
-        if stream.write(&answer)? < answer.len() {
+        if stream.write(&answer.bytes)? < answer.bytes.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.upgraded.push(Accepted {
             stream: stream.into(),
-            wire: Wire::WebSocketJson,
-            early: Bytes::copy_from_slice(&received[length..]),
+            wire: answer.wire,
+            early: Bytes::copy_from_slice(&received[answer.length..]),
             at: self.front.shared.time_of(peer.since),
         });
         Ok(())

@@ -27,6 +27,8 @@ use super::resumed::Resumed;
 use super::{Peer, head};
 
 pub const PATH: &str = "/connection/websocket";
+/// The subprotocol of clients that want Protobuf; without it they get JSON.
+const PROTOBUF: &str = "centrifuge-protobuf";
 
 /// What the handshake needs.
 #[derive(Clone)]
@@ -57,14 +59,51 @@ impl Front {
     }
 }
 
-/// The bytes that answer the handshake at the start of `received`, and how long its request is; `None` if there
-/// is something else.
-pub fn answer(front: &Front, received: &[u8]) -> Option<(Vec<u8>, usize)> {
+/// The answer to the handshake at the start of `received`; `None` if there is something else.
+pub fn answer(front: &Front, received: &[u8]) -> Option<Answer> {
     let (request, length) = head::parse(received, PATH)?;
-    let accept = check(front, &request).ok()?;
-    let lines = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: ";
-    let answer = [lines.as_bytes(), accept.as_bytes(), b"\r\n\r\n"].concat();
-    Some((answer, length))
+    let handshake = check(front, &request).ok()?;
+    let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\n".to_vec();
+    for (name, value) in &handshake.headers() {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    Some(Answer {
+        bytes,
+        length,
+        wire: handshake.wire,
+    })
+}
+
+/// What answers a connection's first request if that is a handshake, and how long the request was.
+pub struct Answer {
+    pub bytes: Vec<u8>,
+    pub length: usize,
+    pub wire: Wire,
+}
+
+/// A handshake that is fine.
+struct Handshake {
+    /// The value of `Sec-WebSocket-Accept`.
+    accept: HeaderValue,
+    wire: Wire,
+}
+
+impl Handshake {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        if self.wire == Wire::WebSocketProtobuf {
+            let protocol = HeaderValue::from_static(PROTOBUF);
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        headers
+    }
 }
 
 pub async fn upgrade(
@@ -72,8 +111,8 @@ pub async fn upgrade(
     Extension(peer): Extension<Peer>,
     mut request: Request,
 ) -> Response {
-    let accept = match check(&front, &request) {
-        Ok(accept) => accept,
+    let handshake = match check(&front, &request) {
+        Ok(handshake) => handshake,
         Err(refusal) => {
             let trusted = &front.shared.config.access.trusted_proxies;
             let client = client_address(peer.address.ip(), request.headers(), trusted);
@@ -82,17 +121,13 @@ pub async fn upgrade(
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(take_over(upgrade, front, peer.since));
-    let headers = [
-        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
-        (header::UPGRADE, HeaderValue::from_static("websocket")),
-        (header::SEC_WEBSOCKET_ACCEPT, accept),
-    ];
+    let headers = handshake.headers();
+    tokio::spawn(take_over(upgrade, front, handshake.wire, peer.since));
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
-/// The value of `Sec-WebSocket-Accept`, or the answer that says what is wrong with the request.
-fn check<B>(front: &Front, request: &axum::http::Request<B>) -> Result<HeaderValue, Box<Response>> {
+/// The answer to a handshake that is fine, or the one that says what is wrong with it.
+fn check<B>(front: &Front, request: &axum::http::Request<B>) -> Result<Handshake, Box<Response>> {
     let headers = request.headers();
     let wants_websocket = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -139,15 +174,15 @@ fn check<B>(front: &Front, request: &axum::http::Request<B>) -> Result<HeaderVal
         let text = format!("origin {origin} is not allowed here: add it to --allowed-origins\n");
         return Err((StatusCode::FORBIDDEN, text).into_response().into());
     }
-    if has_token(
-        headers,
-        header::SEC_WEBSOCKET_PROTOCOL,
-        "centrifuge-protobuf",
-    ) {
-        let text = "the Protobuf protocol is not available: connect with the JSON protocol\n";
-        return Err((StatusCode::BAD_REQUEST, text).into_response().into());
-    }
-    Ok(accept_value(key))
+    let is_protobuf = has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, PROTOBUF);
+    Ok(Handshake {
+        accept: accept_value(key),
+        wire: if is_protobuf {
+            Wire::WebSocketProtobuf
+        } else {
+            Wire::WebSocketJson
+        },
+    })
 }
 
 /// Whether a comma separated header has `token` in any of its values.
@@ -169,7 +204,7 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
 }
 
 /// Takes the raw stream out of the HTTP server and hands it over.
-async fn take_over(upgrade: OnUpgrade, front: Front, since: Instant) {
+async fn take_over(upgrade: OnUpgrade, front: Front, wire: Wire, since: Instant) {
     let raw = async {
         let parts = upgrade
             .await?
@@ -177,7 +212,7 @@ async fn take_over(upgrade: OnUpgrade, front: Front, since: Instant) {
             .map_err(|_| "the server runs on plain TCP only")?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Accepted {
             stream: parts.io.into_inner().stream.into_std()?,
-            wire: Wire::WebSocketJson,
+            wire,
             early: parts.read_buf,
             at: front.shared.time_of(since),
         })

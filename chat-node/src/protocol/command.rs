@@ -1,4 +1,4 @@
-//! Commands as clients send them: text -> [`Command`]s, borrowed from the text.
+//! Commands as clients send them: JSON text -> [`Command`]s, borrowed from the text. Protobuf makes the same of bytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -91,7 +91,10 @@ pub struct Subscribe<'a> {
     #[serde(borrow, default)]
     pub epoch: Text<'a>,
     #[serde(default)]
-    flag: u32,
+    pub flag: i64,
+    /// What is subscribed to: 0 is a stream, as all rooms are.
+    #[serde(default, rename = "type")]
+    pub kind: i32,
 }
 
 impl Subscribe<'_> {
@@ -112,8 +115,8 @@ pub struct Publish<'a> {
     #[serde(borrow, default)]
     pub channel: Text<'a>,
     /// Any JSON. A missing `data` is an error, `null` is data.
-    #[serde(borrow, default, deserialize_with = "present")]
-    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub data: Data<'a>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -137,26 +140,85 @@ pub struct Since<'a> {
     pub epoch: Text<'a>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+/// What a client sends for others to read: JSON, as far as it can be. What is not fails its command, not its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Data<'a> {
+    #[default]
+    Absent,
+    Json(&'a RawValue),
+    NotJson {
+        bytes: usize,
+    },
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("data is not JSON: rooms are shared with clients that read nothing else")]
+pub struct NotJson;
+
+impl<'a> Data<'a> {
+    /// Bytes that should be JSON; none at all are no data.
+    pub fn of_bytes(bytes: &'a [u8]) -> Self {
+        match serde_json::from_slice(bytes) {
+            _ if bytes.is_empty() => Self::Absent,
+            Ok(json) => Self::Json(json),
+            Err(_) => Self::NotJson { bytes: bytes.len() },
+        }
+    }
+
+    pub fn json(self) -> Result<Option<&'a RawValue>, NotJson> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Json(json) => Ok(Some(json)),
+            Self::NotJson { .. } => Err(NotJson),
+        }
+    }
+
+    /// The size as it came.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Json(json) => json.get().len(),
+            Self::NotJson { bytes } => bytes,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(Self::Json)
+    }
 }
 
 /// A string that is decoded only when used, so that one bad name fails its command and not its session.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Text<'a>(Option<&'a RawValue>);
+pub struct Text<'a>(Source<'a>);
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Source<'a> {
+    #[default]
+    Absent,
+    Json(&'a RawValue),
+    Plain(&'a str),
+}
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a valid string (a lone surrogate escape?)")]
 pub struct BadText;
 
 impl<'a> Text<'a> {
+    /// Text that needs no decoding.
+    pub fn plain(text: &'a str) -> Self {
+        Self(Source::Plain(text))
+    }
+
     /// The text; empty if the field was absent or null.
     pub fn decode(self) -> Result<Cow<'a, str>, BadText> {
         #[derive(serde::Deserialize)]
         struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
         match self.0 {
-            None => Ok(Cow::Borrowed("")),
-            Some(raw) => serde_json::from_str::<Borrowed<'a>>(raw.get())
+            Source::Absent => Ok(Cow::Borrowed("")),
+            Source::Plain(text) => Ok(Cow::Borrowed(text)),
+            Source::Json(raw) => serde_json::from_str::<Borrowed<'a>>(raw.get())
                 .map(|text| text.0)
                 .map_err(|_| BadText),
         }
@@ -167,8 +229,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
         match raw.get().as_bytes().first() {
-            Some(b'"') => Ok(Self(Some(raw))),
-            Some(b'n') => Ok(Self(None)),
+            Some(b'"') => Ok(Self(Source::Json(raw))),
+            Some(b'n') => Ok(Self(Source::Absent)),
             _ => Err(de::Error::custom("expected a string")),
         }
     }
@@ -412,7 +474,7 @@ mod tests {
             let Request::Publish(publish) = one(text).request else {
                 panic!()
             };
-            publish.data.map(RawValue::get)
+            publish.data.json().unwrap().map(RawValue::get)
         };
         assert_eq!(
             data(r#"{"id":1,"publish":{"channel":"r","data":null}}"#),

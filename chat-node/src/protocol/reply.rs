@@ -16,6 +16,8 @@ pub enum Reply {
         client: SessionId,
         /// Seconds between the server's pings; 0 means none.
         ping_seconds: u64,
+        /// For a client whose commands come beside its connection.
+        emulation: Option<Emulation>,
     },
     Subscribe(Subscribed),
     Unsubscribe,
@@ -24,6 +26,16 @@ pub enum Reply {
     Ping,
     Refused(Refusal),
 }
+
+/// Where `/emulation` has to bring the commands of a session.
+#[derive(Debug)]
+pub struct Emulation {
+    pub session: String,
+    pub node: String,
+}
+
+/// What `version` of a connect reply says.
+pub const VERSION: &str = concat!("natter ", env!("CARGO_PKG_VERSION"));
 
 /// The position a member starts from, and what it missed.
 #[derive(Debug)]
@@ -64,16 +76,22 @@ impl Reply {
             Self::Connect {
                 client,
                 ping_seconds,
+                emulation,
             } => {
                 out.extend_from_slice(br#","connect":{"client":""#);
                 out.extend_from_slice(client.to_string().as_bytes());
-                out.extend_from_slice(
-                    concat!(r#"","version":"natter "#, env!("CARGO_PKG_VERSION"), '"').as_bytes(),
-                );
+                out.extend_from_slice(br#"","version":"#);
+                write_string(out, VERSION);
                 if *ping_seconds > 0 {
                     out.extend_from_slice(br#","ping":"#);
                     write_number(out, *ping_seconds);
                     out.extend_from_slice(br#","pong":true"#);
+                }
+                if let Some(Emulation { session, node }) = emulation {
+                    out.extend_from_slice(br#","session":"#);
+                    write_string(out, session);
+                    out.extend_from_slice(br#","node":"#);
+                    write_string(out, node);
                 }
                 out.push(b'}');
             }
@@ -112,7 +130,7 @@ impl Reply {
 }
 
 /// The protocol's words first, so that people who search for them find them, then the detail.
-fn message(refusal: &Refusal) -> String {
+pub(super) fn message(refusal: &Refusal) -> String {
     match refusal.detail.as_ref() {
         "" => refusal.code.text().to_owned(),
         detail => format!("{}: {detail}", refusal.code.text()),
@@ -210,6 +228,7 @@ mod tests {
         let reply = Reply::Connect {
             client: SessionId::random(),
             ping_seconds: 0,
+            emulation: None,
         };
         assert_eq!(written(&reply)["connect"].get("ping"), None);
     }

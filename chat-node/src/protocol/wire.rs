@@ -4,15 +4,24 @@
 
 use crate::frame;
 
-use super::CloseReason;
 use super::push::Push;
 use super::reply::Reply;
+use super::{CloseReason, protobuf};
+
+/// How messages and commands are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Json,
+    Protobuf,
+}
 
 /// An encoding, and the framing around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wire {
     /// JSON objects in WebSocket text frames, one a line.
     WebSocketJson,
+    /// Length-prefixed Protobuf messages in WebSocket binary frames.
+    WebSocketProtobuf,
     /// JSON objects in an HTTP response, one a line.
     LinesJson,
     /// JSON objects in an HTTP response of server-sent events, one an event.
@@ -20,44 +29,64 @@ pub enum Wire {
 }
 
 impl Wire {
-    pub const ALL: [Self; 3] = [Self::WebSocketJson, Self::LinesJson, Self::EventsJson];
+    pub const ALL: [Self; 4] = [
+        Self::WebSocketJson,
+        Self::WebSocketProtobuf,
+        Self::LinesJson,
+        Self::EventsJson,
+    ];
 
     /// The wire's place in [`Wire::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
 
+    pub fn encoding(self) -> Encoding {
+        match self {
+            Self::WebSocketJson | Self::LinesJson | Self::EventsJson => Encoding::Json,
+            Self::WebSocketProtobuf => Encoding::Protobuf,
+        }
+    }
+
     /// Appends the reply to command `id` to `messages`, which [`Wire::frame`] makes ready to send.
     pub fn write_reply(self, messages: &mut Vec<u8>, id: u32, reply: &Reply) {
-        self.write_message(messages, |out| reply.write(out, id));
+        self.write_message(messages, |out| match self.encoding() {
+            Encoding::Json => reply.write(out, id),
+            Encoding::Protobuf => protobuf::write_reply(out, id, reply),
+        });
     }
 
     /// Messages as they go to the client.
     pub fn frame(self, messages: &[u8]) -> Vec<u8> {
+        let mut framed = Vec::with_capacity(messages.len() + frame::MAX_HEADER_BYTES);
         match self {
-            Self::WebSocketJson => {
-                let mut framed = Vec::with_capacity(messages.len() + frame::MAX_HEADER_BYTES);
-                frame::write_text(&mut framed, messages);
-                framed
-            }
-            Self::LinesJson | Self::EventsJson => messages.to_vec(),
+            Self::WebSocketJson => frame::write_text(&mut framed, messages),
+            Self::WebSocketProtobuf => frame::write_binary(&mut framed, messages),
+            Self::LinesJson | Self::EventsJson => framed.extend_from_slice(messages),
         }
+        framed
     }
 
     /// A push, ready to send.
     pub fn push(self, push: &Push<'_>) -> Vec<u8> {
-        self.framed(push.about_bytes(), |out| push.write(out))
+        self.framed(push.about_bytes(), |out| match self.encoding() {
+            Encoding::Json => push.write(out),
+            Encoding::Protobuf => protobuf::write_push(out, push),
+        })
     }
 
     /// The server's ping, ready to send.
     pub fn ping(self) -> Vec<u8> {
-        self.framed(2, |out| out.extend_from_slice(b"{}"))
+        self.framed(2, |out| match self.encoding() {
+            Encoding::Json => out.extend_from_slice(b"{}"),
+            Encoding::Protobuf => protobuf::write_ping(out),
+        })
     }
 
     /// The last thing that a client is sent: why its session ends.
     pub fn close(self, reason: &CloseReason) -> Vec<u8> {
         match self {
-            Self::WebSocketJson => {
+            Self::WebSocketJson | Self::WebSocketProtobuf => {
                 let mut framed = Vec::new();
                 frame::write_close(&mut framed, reason.code, &reason.reason);
                 framed
@@ -71,7 +100,7 @@ impl Wire {
         let mut message = Vec::with_capacity(about_bytes + 16);
         self.write_message(&mut message, write);
         match self {
-            Self::WebSocketJson => self.frame(&message),
+            Self::WebSocketJson | Self::WebSocketProtobuf => self.frame(&message),
             Self::LinesJson | Self::EventsJson => message,
         }
     }
@@ -84,6 +113,7 @@ impl Wire {
                 }
                 write(messages);
             }
+            Self::WebSocketProtobuf => write(messages),
             Self::LinesJson => {
                 write(messages);
                 messages.push(b'\n');

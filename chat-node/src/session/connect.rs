@@ -26,6 +26,7 @@ impl Session {
             client: self.id,
             // Rounded up: a client that expected pings sooner would give up between two of them.
             ping_seconds: limits.ping_interval.as_millis().div_ceil(1000) as u64,
+            emulation: None,
         }))
     }
 

@@ -6,7 +6,7 @@ use crate::protocol::command::History;
 use crate::protocol::reply::Reply;
 use crate::protocol::{ErrorCode, Refusal};
 
-use super::{Ask, Desk, Refused, Session, Step, class_of, room_name};
+use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, room_name};
 
 /// A page stops before it exceeds this: some SDKs refuse frames above 1 MiB, and readers can ask on.
 const PAGE_BYTES: usize = 512 * 1024;
@@ -15,7 +15,8 @@ impl Session {
     pub(super) fn history(&mut self, request: &History<'_>, desk: &mut Desk<'_>) -> Refused<Step> {
         let room = room_name(request.channel, desk)?;
         let denied = |detail| Err(Refusal::new(ErrorCode::PermissionDenied, detail));
-        match class_of(&room, desk)?.history {
+        let class = class_of(&room, desk)?;
+        match class.history {
             ReadAccess::Anyone => {}
             ReadAccess::Subscribers => {
                 if desk.rooms.find(desk.connection, room.as_str()).is_none() {
@@ -37,8 +38,9 @@ impl Session {
             limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
             max_bytes: PAGE_BYTES,
             reverse: request.reverse,
+            after: 0,
         };
-        let answer = desk.shared.broker.history(&room, query);
+        let answer = narrowed::history(desk.shared, &room, query, class.readable());
         Ok(Step::Ask(Ask::History(room, answer)))
     }
 }

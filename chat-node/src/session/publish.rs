@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::broker::{self, Author, Message, Position};
 use crate::config::PublishAccess;
 use crate::ids::RoomName;
-use crate::protocol::command::Publish;
+use crate::protocol::command::{NotJson, Publish};
 use crate::protocol::compact::compact;
 use crate::protocol::reply::Reply;
 use crate::protocol::{ErrorCode, Refusal};
@@ -16,7 +16,8 @@ impl Session {
     pub(super) fn publish(&mut self, request: &Publish<'_>, desk: &mut Desk<'_>) -> Refused<Step> {
         let room = room_name(request.channel, desk)?;
         may_publish(&room, desk)?;
-        let Some(data) = request.data else {
+        let bad = |error: NotJson| Refusal::new(ErrorCode::BadRequest, error.to_string());
+        let Some(data) = request.data.json().map_err(bad)? else {
             return Err(Refusal::new(ErrorCode::BadRequest, "publish needs data"));
         };
         let data = compact(data.get())

@@ -11,7 +11,7 @@ use crate::protocol::reply::{Reply, Subscribed};
 use crate::protocol::{ErrorCode, Refusal};
 use crate::room::RoomKey;
 
-use super::{Ask, Desk, Refused, Session, Step, class_of, room_name};
+use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, room_name};
 
 /// A subscribe that waits for the broker.
 #[derive(Clone)]
@@ -35,6 +35,10 @@ impl Session {
         request: &Subscribe<'_>,
         desk: &mut Desk<'_>,
     ) -> Refused<Step> {
+        if request.kind != 0 {
+            let detail = "only stream subscriptions are supported, no map and no shared poll";
+            return Err(Refusal::new(ErrorCode::BadRequest, detail));
+        }
         let room = room_name(request.channel, desk)?;
         let class = class_of(&room, desk)?;
         if class.subscribe != SubscribeAccess::Anyone {
@@ -59,7 +63,7 @@ impl Session {
         if first {
             desk.shared.enter(desk.worker, &room);
         }
-        let answer = desk.shared.broker.join(&room, resume);
+        let answer = narrowed::join(desk.shared, &room, resume, class.readable());
         let entering = Entering {
             room: key,
             name: room,

@@ -24,7 +24,7 @@ struct Room {
     is_asked: bool,
     /// Nobody knows whether a message was kept: those behind it are not tried.
     has_unknown: bool,
-    behind: VecDeque<Box<str>>,
+    behind: VecDeque<Box<[u8]>>,
 }
 
 impl Asking {
@@ -68,7 +68,7 @@ impl Asking {
     }
 
     /// Keeps a command for after the question about its room.
-    pub fn wait(&mut self, name: &str, command: &str) {
+    pub fn wait(&mut self, name: &str, command: &[u8]) {
         if let Some(room) = self.room(name) {
             room.behind.push_back(command.into());
             self.bytes += command.len();
@@ -91,7 +91,7 @@ impl Asking {
 
     /// The next command behind the room's last question; none while a new one is out. A room that nothing waits for
     /// is forgotten.
-    pub fn next_behind(&mut self, name: &RoomName) -> Option<Box<str>> {
+    pub fn next_behind(&mut self, name: &RoomName) -> Option<Box<[u8]>> {
         let room = self.room(name.as_str()).filter(|room| !room.is_asked)?;
         let next = room.behind.pop_front();
         match &next {
@@ -115,17 +115,23 @@ mod tests {
         let mut asking = Asking::default();
         asking.ask(&room("a"));
         assert!(asking.holds("a") && !asking.holds("b"));
-        asking.wait("a", "first");
-        asking.wait("a", "second");
+        asking.wait("a", b"first");
+        asking.wait("a", b"second");
         assert_eq!(asking.next_behind(&room("a")), None);
         asking.answered(&room("a"), false);
         assert_eq!(asking.next_to_go_on(), Some(room("a")));
-        assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("first"));
+        assert_eq!(
+            asking.next_behind(&room("a")).as_deref(),
+            Some(&b"first"[..])
+        );
         // That one became a question, too.
         asking.ask(&room("a"));
         assert_eq!(asking.next_behind(&room("a")), None);
         asking.answered(&room("a"), false);
-        assert_eq!(asking.next_behind(&room("a")).as_deref(), Some("second"));
+        assert_eq!(
+            asking.next_behind(&room("a")).as_deref(),
+            Some(&b"second"[..])
+        );
         assert_eq!(asking.next_behind(&room("a")), None);
         assert!(asking.is_empty() && asking.bytes == 0);
     }
@@ -140,7 +146,7 @@ mod tests {
         assert!(asking.is_full());
         let mut asking = Asking::default();
         asking.ask(&room("a"));
-        asking.wait("a", &"x".repeat(MOST_BYTES));
+        asking.wait("a", &[b'x'; MOST_BYTES]);
         assert!(asking.is_full());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::ids::RoomName;
-use crate::protocol::Wire;
+use crate::protocol::{Encoding, Wire};
 use crate::session::Session;
 use crate::socket::Socket;
 
@@ -28,7 +28,7 @@ pub struct Connection {
     pub session: Session,
     /// When the connection is to be looked at next; entries of the timer wheel for other ticks are stale.
     pub due: Tick,
-    /// Commands that have to wait, as text: for the broker's answer, or until the client has read its replies.
+    /// Commands that have to wait, as they came: for the broker's answer, or until the client has read its replies.
     held: Option<Box<Held>>,
     /// Frames of replies that leave with the next write, so that a publisher's reply costs no write of its own. Empty
     /// while the socket is blocked.
@@ -49,7 +49,7 @@ pub struct Connection {
 
 /// Boxed where it is kept: idle connections pay one word for it.
 #[derive(Default)]
-struct Held(String);
+struct Held(Vec<u8>);
 
 /// Boxed where it is kept, as `Held`.
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl Connection {
     }
 
     /// Keeps a command if it has to wait for the answer to an earlier one for the same room.
-    pub fn wait_behind(&mut self, channel: &str, command: &str) -> bool {
+    pub fn wait_behind(&mut self, channel: &str, command: &[u8]) -> bool {
         let holding = self.asking.as_mut().filter(|asking| asking.holds(channel));
         holding
             .map(|asking| asking.wait(channel, command))
@@ -134,7 +134,7 @@ impl Connection {
     }
 
     /// The next command that the answer about `room` lets go on.
-    pub fn next_behind(&mut self, room: &RoomName) -> Option<Box<str>> {
+    pub fn next_behind(&mut self, room: &RoomName) -> Option<Box<[u8]>> {
         let asking = self.asking.as_mut()?;
         let next = asking.next_behind(room);
         if asking.is_empty() {
@@ -144,13 +144,15 @@ impl Connection {
     }
 
     /// Keeps commands for later, behind those that wait already.
-    pub fn hold(&mut self, text: &str) {
+    pub fn hold(&mut self, commands: &[u8]) {
         let Held(held) = self.held.get_or_insert_default().as_mut();
-        held.push('\n');
-        held.push_str(text);
+        if self.wire.encoding() == Encoding::Json {
+            held.push(b'\n');
+        }
+        held.extend_from_slice(commands);
     }
 
-    pub fn take_held(&mut self) -> Option<String> {
+    pub fn take_held(&mut self) -> Option<Vec<u8>> {
         self.held.take().map(|held| held.0)
     }
 

@@ -12,9 +12,9 @@ use tokio::task::{spawn_local, yield_now};
 use crate::broker::Error;
 use crate::frame::{self, Incoming};
 use crate::ids::RoomName;
-use crate::protocol::command::{Command, Commands};
+use crate::protocol::batch::Kept;
 use crate::protocol::reply::Reply;
-use crate::protocol::{CloseReason, Refusal, Request};
+use crate::protocol::{Batch, CloseReason, Command, Encoding, Refusal, Request};
 use crate::session::{Ask, Settled, Step};
 use crate::socket::ConnectionKey;
 
@@ -59,18 +59,28 @@ impl Worker {
             return ControlFlow::Continue(());
         }
         match incoming {
-            Incoming::Text(text) if connection.holds_input() => connection.hold(text),
-            Incoming::Text(text) => self.run(key, text),
+            Incoming::Text(text) => match connection.wire.encoding() {
+                Encoding::Json if connection.holds_input() => connection.hold(text.as_bytes()),
+                Encoding::Json => self.run(key, Batch::json(text)),
+                Encoding::Protobuf => {
+                    let expected = "expected binary frames with Protobuf, got a text frame";
+                    self.close(key, &CloseReason::bad_request(expected));
+                }
+            },
+            Incoming::Binary(bytes) => match connection.wire.encoding() {
+                Encoding::Protobuf if connection.holds_input() => connection.hold(bytes),
+                Encoding::Protobuf => self.run(key, Batch::protobuf(bytes)),
+                Encoding::Json => {
+                    let expected = "expected text frames with JSON, got a binary frame";
+                    self.close(key, &CloseReason::bad_request(expected));
+                }
+            },
             Incoming::Ping(payload) => {
                 let mut pong = Vec::with_capacity(payload.len() + frame::MAX_HEADER_BYTES);
                 frame::write_pong(&mut pong, payload);
                 self.send(key, &pong);
             }
             Incoming::Pong(_) => {}
-            Incoming::Binary(_) => {
-                let expected = "expected text frames with JSON, got a binary frame";
-                self.close(key, &CloseReason::bad_request(expected));
-            }
             Incoming::Close(_) => {
                 self.close(key, &CloseReason::NORMAL);
                 return ControlFlow::Break(());
@@ -80,15 +90,13 @@ impl Worker {
     }
 
     /// Handles commands until one has to wait.
-    fn run(&mut self, key: ConnectionKey, text: &str) {
-        let mut commands = Commands::new(text);
-        if commands.rest().trim_ascii().is_empty() {
-            self.close(
-                key,
-                &CloseReason::bad_request("expected command objects in JSON, got an empty frame"),
-            );
+    fn run(&mut self, key: ConnectionKey, mut commands: Batch<'_>) {
+        if commands.rest().is_empty() {
+            let expected = "expected commands, got an empty frame";
+            self.close(key, &CloseReason::bad_request(expected));
             return;
         }
+        let mut kept = Kept::default();
         for handled in 0.. {
             if self.replies.len() > FRAME_BYTES {
                 self.send_replies(key);
@@ -101,7 +109,7 @@ impl Worker {
             }
             let tired = handled == COMMANDS_PER_TURN;
             if connection.must_wait() || tired {
-                let rest = commands.rest().trim_ascii();
+                let rest = commands.rest();
                 if !rest.is_empty() {
                     connection.hold(rest);
                 }
@@ -111,7 +119,7 @@ impl Worker {
                 break;
             }
             let before = commands.rest();
-            let command = match commands.next() {
+            let command = match commands.next(&mut kept) {
                 None => break,
                 Some(Ok(command)) => command,
                 Some(Err(error)) => {
@@ -126,8 +134,8 @@ impl Worker {
             if connection.asking.is_some()
                 && let Some(Ok(channel)) = command.request.channel().map(|channel| channel.decode())
             {
-                let text = &before[..before.len() - commands.rest().len()];
-                if connection.wait_behind(&channel, text.trim_ascii()) {
+                let bytes = &before[..before.len() - commands.rest().len()];
+                if connection.wait_behind(&channel, bytes) {
                     continue;
                 }
             }
@@ -178,8 +186,12 @@ impl Worker {
         if connection.must_wait() {
             return;
         }
+        let encoding = connection.wire.encoding();
         if let Some(held) = connection.take_held() {
-            self.run(key, &held);
+            match Batch::of(encoding, &held) {
+                Ok(commands) => self.run(key, commands),
+                Err(error) => self.close_with(key, &CloseReason::bad_request(error.to_string())),
+            }
         }
         self.start_reading(key);
     }
@@ -260,10 +272,13 @@ impl Worker {
                 break;
             }
             let publishes_fail = connection.has_unknown(room);
-            let Some(text) = connection.next_behind(room) else {
+            let encoding = connection.wire.encoding();
+            let Some(bytes) = connection.next_behind(room) else {
                 break;
             };
-            match Commands::new(&text).next() {
+            let mut kept = Kept::default();
+            let command = Batch::of(encoding, &bytes).map(|mut commands| commands.next(&mut kept));
+            match command.ok().flatten() {
                 Some(Ok(command))
                     if publishes_fail && matches!(command.request, Request::Publish(_)) =>
                 {

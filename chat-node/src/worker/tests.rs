@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{Accepted, Event, Inbox, start};
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
-    Publication,
+    Publication, Readable,
 };
 use crate::config::Config;
 use crate::ids::RoomName;
@@ -59,6 +59,10 @@ impl Broker for SlowBroker {
         let (answer, answered) = oneshot::channel();
         self.joins.lock().unwrap().push(answer);
         Box::pin(async { Ok(answered.await.expect("the test answers")) })
+    }
+
+    fn readable_after(&self, _: &RoomName, _: Readable) -> Answer<u64> {
+        unreachable!("everything is readable here")
     }
 
     fn history(&self, _: &RoomName, _: HistoryQuery) -> Answer<HistoryPage> {

@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
         let Request::Publish(publish) = command.request else {
             continue;
         };
-        let Some(data) = publish.data else {
+        let Ok(Some(data)) = publish.data.json() else {
             continue;
         };
         let Ok(compacted) = compact(data.get()) else {

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { createInterface } from 'node:readline';
-import WebSocket from 'ws';
+import { recorded } from './sdks.mjs';
 
 /** No condition in a healthy run comes near this. */
 const DEADLINE_MS = 15_000;
@@ -14,10 +14,9 @@ export class Stage {
   #clients = [];
   #log = [];
 
-  constructor(url, Centrifuge, websocketOptions) {
+  constructor(url, makeSdk) {
     this.url = url;
-    this.Centrifuge = Centrifuge;
-    this.websocketOptions = websocketOptions;
+    this.makeSdk = makeSdk;
     createInterface({ input: process.stdin }).on('line', (line) => this.#answers.shift()?.(line));
   }
 
@@ -91,26 +90,7 @@ class Client {
   constructor(stage, name, url, options) {
     this.stage = stage;
     this.name = name;
-    const { sockets } = this;
-    class Recorded extends WebSocket {
-      sent = [];
-      received = [];
-
-      constructor(...handshake) {
-        super(...handshake, stage.websocketOptions);
-        sockets.push(this);
-        this.on('message', (data) => {
-          this.received.push(data.toString());
-          stage.note();
-        });
-      }
-
-      send(data, ...rest) {
-        this.sent.push(data);
-        super.send(data, ...rest);
-      }
-    }
-    this.sdk = new stage.Centrifuge(url, { websocket: Recorded, ...options });
+    this.sdk = stage.makeSdk(url, { websocket: recorded(this.sockets, () => stage.note()), ...options });
     const record = (event, list) =>
       this.sdk.on(event, (context) => {
         list.push(context);

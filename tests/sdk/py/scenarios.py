@@ -1,4 +1,4 @@
-"""One promise, kept towards the unmodified Python SDK: python scenarios.py <scenario> <ws-url>
+"""One promise, kept towards the unmodified Python SDK: python scenarios.py <scenario> <ws-url> [json|protobuf]
 
 Exit code 0 if the promise was kept. A line such as KILL on stdout asks the driver to do that to the node; the scenario
 goes on when DONE comes on stdin.
@@ -24,8 +24,8 @@ SCENARIOS = {
 }
 
 
-async def main(name: str, url: str) -> int:
-    stage = Stage(url)
+async def main(name: str, url: str, encoding: str = "json") -> int:
+    stage = Stage(url, use_protobuf=encoding == "protobuf")
     # An SDK whose tasks fail where nobody can catch it breaks the application: that fails the scenario.
     asyncio.get_running_loop().set_exception_handler(lambda _, context: stage.fail(context))
     try:
@@ -40,7 +40,7 @@ async def main(name: str, url: str) -> int:
     return 0
 
 
-if len(sys.argv) != 3 or sys.argv[1] not in SCENARIOS:
-    print(f"usage: python scenarios.py <scenario> <ws-url>\nscenarios: {' '.join(SCENARIOS)}", file=sys.stderr)
+if len(sys.argv) not in (3, 4) or sys.argv[1] not in SCENARIOS or sys.argv[3:] not in ([], ["json"], ["protobuf"]):
+    print(f"usage: python scenarios.py <scenario> <ws-url> [json|protobuf]\nscenarios: {' '.join(SCENARIOS)}", file=sys.stderr)
     sys.exit(2)
 sys.exit(asyncio.run(main(*sys.argv[1:])))

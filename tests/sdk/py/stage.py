@@ -2,6 +2,7 @@
 driver that owns the node."""
 
 import asyncio
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -15,8 +16,9 @@ DEADLINE_SECONDS = 15.0
 
 
 class Stage:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, use_protobuf: bool) -> None:
         self.url = url
+        self.use_protobuf = use_protobuf
         self.clients: list[Client] = []
         self._log: list[str] = []
         self._happened = asyncio.Event()
@@ -92,7 +94,9 @@ class Client:
             told = getattr(self, "errors" if event == "error" else event)
             setattr(events, f"on_{event}", recorder(stage, name, event, told))
         # The node is reached directly, whatever proxy the environment names.
-        self.sdk = SdkClient(url, events=events, **{"proxy": None, "name": name, **options})
+        self.sdk = SdkClient(url, events=events, use_protobuf=stage.use_protobuf, **{"proxy": None, "name": name, **options})
+        if stage.use_protobuf:
+            in_json(self.sdk)
 
     async def is_connected(self, times: int = 1) -> None:
         await self.stage.until(
@@ -130,7 +134,8 @@ class Room:
             setattr(events, f"on_{event}", recorder(self.stage, self.who, event, told))
 
         async def on_publication(context: Any) -> None:
-            self.publications.append(context.pub)
+            publication = readable(context.pub) if self.stage.use_protobuf else context.pub
+            self.publications.append(publication)
             self.stage.note()
 
         events.on_publication = on_publication
@@ -167,6 +172,30 @@ class Room:
     def ascends(self) -> None:
         offsets = [publication.offset for publication in self.publications]
         assert offsets == sorted(set(offsets)), f"{self.who}: offsets ascend, each once: {offsets}"
+
+
+def in_json(sdk: SdkClient) -> None:
+    """With Protobuf the SDK leaves data to the application: here that is JSON, as everybody else in the rooms has it.
+
+    Subscriptions publish and read history through their client.
+    """
+    publish, history, rpc = sdk.publish, sdk.history, sdk.rpc
+
+    async def publish_json(channel: str, data: Any, **options: Any) -> Any:
+        return await publish(channel, json.dumps(data).encode(), **options)
+
+    async def rpc_json(method: str, data: Any, **options: Any) -> Any:
+        return await rpc(method, json.dumps(data).encode(), **options)
+
+    async def history_json(*args: Any, **options: Any) -> Any:
+        page = await history(*args, **options)
+        return dataclasses.replace(page, publications=[readable(publication) for publication in page.publications])
+
+    sdk.publish, sdk.history, sdk.rpc = publish_json, history_json, rpc_json
+
+
+def readable(publication: Any) -> Any:
+    return dataclasses.replace(publication, data=json.loads(publication.data))
 
 
 def recorder(stage: Stage, who: str, event: str, told: list[Any]) -> Callable[[Any], Any]:

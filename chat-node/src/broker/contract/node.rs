@@ -63,6 +63,7 @@ impl Node {
             limit,
             max_bytes: usize::MAX,
             reverse,
+            after: 0,
         };
         self.broker.history(room, query).await.unwrap()
     }

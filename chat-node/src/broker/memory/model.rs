@@ -328,6 +328,7 @@ fn run(limits: Limits, steps: Vec<Step>) {
                     limit,
                     max_bytes: usize::MAX,
                     reverse,
+                    after: 0,
                 };
                 let page = bench.history(NAMES[name], query);
                 let room = model.use_room(name, now);

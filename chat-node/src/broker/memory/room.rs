@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{Epoch, Error, HistoryQuery, Message, Position, Publication};
+use super::super::{Epoch, Error, HistoryQuery, Message, Position, Publication, Readable};
 use super::Limits;
 
 /// What a publication costs beside its data: itself, its places in the ring, the buffer's and the user's headers.
@@ -157,10 +157,12 @@ impl Room {
 
     /// Returns the page of history that `query` asks for.
     pub(super) fn page(&self, query: &HistoryQuery) -> Result<Vec<Arc<Publication>>, Error> {
+        let begin = self.index_after(query.after.min(self.last));
         let Some(since) = &query.since else {
+            let readable = self.history.range(begin..);
             return Ok(match query.reverse {
-                false => first_page(self.history.iter(), query),
-                true => first_page(self.history.iter().rev(), query),
+                false => first_page(readable, query),
+                true => first_page(readable.rev(), query),
             });
         };
         if since.epoch != self.epoch && !since.epoch.is_empty() {
@@ -171,11 +173,23 @@ impl Room {
         }
         Ok(if query.reverse {
             let end = self.index_after(since.offset.saturating_sub(1));
-            first_page(self.history.range(..end).rev(), query)
+            first_page(self.history.range(begin.min(end)..end).rev(), query)
         } else {
-            let start = self.index_after(since.offset);
+            let start = self.index_after(since.offset).max(begin);
             first_page(self.history.range(start..), query)
         })
+    }
+
+    /// The offset after which publications are within `readable`.
+    pub(super) fn readable_after(&self, readable: Readable, now: Instant) -> u64 {
+        let by_count = readable
+            .newest
+            .map_or(0, |newest| self.last.saturating_sub(newest.into()));
+        let by_age = readable.max_age.map_or(0, |max_age| {
+            let is_old = |kept: &Kept| now.saturating_duration_since(kept.since) >= max_age;
+            self.dropped() + self.history.partition_point(is_old) as u64
+        });
+        by_count.max(by_age)
     }
 
     /// The last offset that is not kept any more.

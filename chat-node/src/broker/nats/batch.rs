@@ -33,6 +33,8 @@ pub enum Part {
     End {
         last: Option<u64>,
         up_to: Option<u64>,
+        /// How many more match, beyond those of this reply.
+        pending: Option<u64>,
     },
     /// There is nothing that matches, as far as the answering server knows.
     Nothing,
@@ -48,6 +50,8 @@ pub struct Batch {
     pub read: Option<u64>,
     /// Set only if the reply came to its proper end.
     pub up_to: Option<u64>,
+    /// How many more match, as far as the answering server knows; set only if the reply came to its proper end.
+    pub pending: Option<u64>,
     /// The server says that nothing matches; a lagging one may be wrong.
     pub nothing: bool,
     /// Something of the reply was lost: ask again from where it stopped.
@@ -74,9 +78,14 @@ impl Batch {
                 }
                 true
             }
-            Part::End { last, up_to } => {
+            Part::End {
+                last,
+                up_to,
+                pending,
+            } => {
                 self.broken |= last.unwrap_or(0) != self.read.unwrap_or(0);
                 self.up_to = up_to.filter(|_| !self.broken);
+                self.pending = pending.filter(|_| !self.broken);
                 false
             }
             Part::Nothing => {
@@ -113,7 +122,11 @@ mod tests {
 
     fn end(last: u64, up_to: Option<u64>) -> Part {
         let last = Some(last);
-        Part::End { last, up_to }
+        Part::End {
+            last,
+            up_to,
+            pending: None,
+        }
     }
 
     fn batch(parts: impl IntoIterator<Item = Part>) -> (Vec<u64>, Batch) {

@@ -3,42 +3,34 @@
 //! The feed may lose anything at any time without a word, so nothing is believed complete until the leader's last
 //! sequence has been compared; what is missing is read from the stream.
 
+mod audit;
+mod fill;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use super::api::StreamInfo;
 use super::batch::Stored;
 use super::connection::Connection;
 use super::event;
-use super::health::{Health, Trouble};
+use super::health::Health;
 use super::link::Link;
-use super::reads::{AtLeader, Info, Reads, info, number, parse_time, text};
+use super::reads::{Reads, number, parse_time, text};
 use super::shard::Shard;
 use super::shard_log::{Caps, Entry, Offered, ShardLog};
 use super::streams;
-use super::subject::{self, shard_of};
+use super::subject;
 use super::times::Times;
 use crate::broker::Feed;
 
 /// How long a sequence that somebody has seen may take to come by the feed.
 const HINT_PATIENCE: Duration = Duration::from_millis(50);
-/// How long the feed may take to bring what an audit has shown.
-const FEED_PATIENCE: Duration = Duration::from_millis(20);
-/// After so many audits without an answer the server counts as cut off from the others.
-const FAILED_AUDITS: u32 = 4;
-/// Between two reads that bring nothing.
-const RETRY: Duration = Duration::from_millis(20);
-/// Messages read from the leader before the replicas are asked again.
-const READ_AT_LEADER: usize = 100;
 /// Messages taken from the feed before they are delivered.
 const TAKEN_AT_ONCE: usize = 256;
-/// A clock that is off by more is told of.
-const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 pub struct Follower {
     pub shard: Arc<Shard>,
@@ -212,306 +204,6 @@ impl Follower {
         }
         let is_pinned = self.shard.is_pinned();
         self.shard.lock().log.evict(is_pinned);
-    }
-
-    /// Compares the log with what the leader has. Returns when to do so again.
-    async fn audit(&mut self, connection: &Arc<Connection>) -> Duration {
-        self.health.metrics().audits.inc();
-        let index = self.shard.index;
-        let stream = streams::stream_name(index);
-        let asked = SystemTime::now();
-        match info(connection, index, None).await {
-            Info::Led(info) => {
-                self.failed_audits = 0;
-                self.check_clock(&info, asked);
-                return self.compare(connection, &info).await;
-            }
-            Info::Missing => self.stop(format!(
-                "stream {stream} is missing; create it with `chat-node nats init`"
-            )),
-            Info::Refused(error) => self.stop(format!("stream {stream} cannot be read: {error}")),
-            Info::Leaderless | Info::Silent => {
-                if !self.shard.lock().ready {
-                    let text = format!("stream {stream} has no leader that answers");
-                    self.health.raise(Trouble::Stream(index), text);
-                }
-            }
-        }
-        self.failed_audits += 1;
-        if self.failed_audits >= FAILED_AUDITS {
-            self.failed_audits = 0;
-            self.link.suspect(connection);
-        }
-        self.times.audit
-    }
-
-    async fn compare(&mut self, connection: &Arc<Connection>, info: &StreamInfo) -> Duration {
-        if let Err(text) = streams::check_for_node(
-            &info.config,
-            self.shard.index,
-            self.shards,
-            self.message_bytes,
-        ) {
-            self.stop(text);
-            return self.times.audit;
-        }
-        let epoch = streams::epoch(&info.created, &info.config.metadata);
-        let last = info.state.last_seq;
-        let (known, ready, pos) = {
-            let state = self.shard.lock();
-            (state.epoch.clone(), state.ready, state.log.pos())
-        };
-        // A node that was away until its place had been dropped knows no better what came in between than who begins.
-        let was_dropped = info.state.first_seq > pos + 1 && last > pos;
-        if *known != *epoch || was_dropped {
-            if self.distrusted.as_deref() == Some(epoch.as_str()) {
-                return self.times.audit;
-            }
-            self.begin(connection, info, epoch).await;
-            // What the feed brought before could not be placed, and may be newer than what the leader said.
-            return HINT_PATIENCE;
-        }
-        if self.is_distrusted() {
-            return self.times.audit;
-        }
-        if last < pos {
-            let since = *self.backwards.get_or_insert_with(Instant::now);
-            if since.elapsed() >= self.times.backwards {
-                self.distrust(&format!("it ends at {last} and was at {pos} before"));
-            }
-            return self.times.audit;
-        }
-        self.backwards = None;
-        if self.shard.hinted() > last {
-            self.shard.forget_hints();
-        }
-        self.shard.change(|state| state.log.raise_target(last));
-        if !ready {
-            self.fill(connection).await;
-            self.start();
-        }
-        self.times.audit
-    }
-
-    /// Begins a log of the stream as it is now.
-    async fn begin(&mut self, connection: &Connection, info: &StreamInfo, epoch: String) {
-        let state = &info.state;
-        let last = state.last_seq;
-        let bytes_each = state.bytes / state.messages.max(1) + 1;
-        let fitting = (self.caps.bytes as u64 / bytes_each).min(self.caps.entries as u64);
-        let low = last
-            .saturating_sub(fitting)
-            .max(state.first_seq.saturating_sub(1))
-            .min(last);
-        let log = ShardLog::new(low, last, self.caps);
-        self.distrusted = None;
-        self.backwards = None;
-        self.stuck_since = None;
-        self.shard.begin_anew();
-        let before = self.shard.change(|state| {
-            state.ready = false;
-            state.log = log;
-            std::mem::replace(&mut state.epoch, epoch.into())
-        });
-        if !before.is_empty() {
-            let stream = streams::stream_name(self.shard.index);
-            tracing::warn!(
-                "NATS: stream {stream} goes on elsewhere than this node knew it: its members have to recover"
-            );
-            let (shard, shards) = (self.shard.index, self.shards);
-            let epoch = self.shard.lock().epoch.clone();
-            self.feed
-                .interrupt(&|room| shard_of(room, shards) == shard, &epoch);
-        }
-        self.fill(connection).await;
-        self.start();
-    }
-
-    /// The log is as far as the leader was: it can be read.
-    fn start(&self) {
-        let ready = self.shard.change(|state| {
-            state.ready = !state.log.has_gap();
-            state.ready
-        });
-        if ready {
-            self.health.clear(Trouble::Stream(self.shard.index));
-            self.health.followed(self.shard.index);
-            self.show_log();
-        }
-    }
-
-    /// Nothing can be read before `text` is cured.
-    fn stop(&self, text: String) {
-        self.shard.change(|state| state.ready = false);
-        self.health.raise(Trouble::Stream(self.shard.index), text);
-    }
-
-    fn is_distrusted(&self) -> bool {
-        self.distrusted.is_some()
-    }
-
-    fn distrust(&mut self, what: &str) {
-        self.distrusted = Some(self.shard.lock().epoch.to_string());
-        let stream = streams::stream_name(self.shard.index);
-        self.stop(format!(
-            "stream {stream} is not what it was: {what}; if it was restored or recreated, run \
-             `chat-node nats init --renew-epochs`"
-        ));
-    }
-
-    fn check_clock(&self, info: &StreamInfo, asked: SystemTime) {
-        let Some(theirs) = info.ts.as_deref().and_then(parse_time) else {
-            return;
-        };
-        let skew = match theirs.duration_since(asked) {
-            Ok(ahead) => ahead,
-            Err(behind) => behind.duration(),
-        };
-        self.health.metrics().clock_skew.set(skew.as_secs_f64());
-        if skew > CLOCK_SKEW {
-            let text = format!(
-                "this node's clock and that of NATS differ by {} s",
-                skew.as_secs()
-            );
-            self.health.raise(Trouble::ClockSkew, text);
-        } else {
-            self.health.clear(Trouble::ClockSkew);
-        }
-    }
-
-    /// Gives the feed a moment to bring what exists, so that it need not be read.
-    async fn await_feed(&mut self, live: &mut Subscriber) {
-        let until = Instant::now() + FEED_PATIENCE;
-        while self.shard.lock().log.has_gap()
-            && let Ok(Some(message)) = timeout_at(until, live.next()).await
-        {
-            self.take(message, live);
-        }
-    }
-
-    /// Reads what is missing, until nothing is, this connection is over, or an audit should tell what is going on.
-    async fn fill(&mut self, connection: &Connection) {
-        let metrics = self.health.metrics().clone();
-        let mut moved_at = Instant::now();
-        let mut is_new = self.stuck_since.is_none();
-        while !self.is_distrusted() {
-            let (from, missing) = {
-                let log = &self.shard.lock().log;
-                (log.pos() + 1, log.target().saturating_sub(log.pos()))
-            };
-            if missing == 0 {
-                self.stuck_since = None;
-                break;
-            }
-            if std::mem::take(&mut is_new) {
-                metrics.gap_fills.inc();
-            }
-            let mut moved = self.read(from, missing).await;
-            if moved {
-                self.stuck_since = None;
-            } else {
-                let since = *self.stuck_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= self.times.ask_leader {
-                    // Whoever answers may be cut off from the others, and not know it.
-                    self.reads.suspect();
-                    moved = self.read_at_leader().await;
-                }
-            }
-            self.deliver();
-            if moved {
-                moved_at = Instant::now();
-                continue;
-            }
-            if connection.has_ended() || moved_at.elapsed() >= self.times.audit {
-                break;
-            }
-            sleep(RETRY).await;
-        }
-        self.show_log();
-    }
-
-    /// Reads on from `from`, where the log ends. False if that brought nothing.
-    async fn read(&self, from: u64, missing: u64) -> bool {
-        let Some(batch) = self.reads.next(self.shard.index, ">", from, missing).await else {
-            return false;
-        };
-        let Some(read) = batch.read else {
-            return false;
-        };
-        for stored in batch.events {
-            let sequence = stored.sequence;
-            if !self.comes_to(sequence).await {
-                return self.shard.lock().log.pos() >= from;
-            }
-            self.append(sequence, Some(stored));
-        }
-        // The last ones may belong to nobody.
-        self.comes_to(read + 1).await || self.shard.lock().log.pos() >= from
-    }
-
-    /// Brings the log to the place before `sequence`: what the replica has not got there was erased, unless the leader
-    /// has it. False if that cannot be told.
-    async fn comes_to(&self, sequence: u64) -> bool {
-        loop {
-            let missing = self.shard.lock().log.pos() + 1;
-            if missing >= sequence {
-                return true;
-            }
-            let next = self.reads.at_leader(self.shard.index, missing, Some(">"));
-            match next.await {
-                AtLeader::Stored(_, next) if next >= sequence => self.skip_to(sequence),
-                AtLeader::Stored(stored, next) => self.append(next, stored),
-                AtLeader::Nothing | AtLeader::Unknown => return false,
-            }
-        }
-    }
-
-    /// Asks the leader for what no replica gives. False if that brought nothing.
-    async fn read_at_leader(&self) -> bool {
-        let index = self.shard.index;
-        for read in 0..READ_AT_LEADER {
-            let (pos, target) = {
-                let log = &self.shard.lock().log;
-                (log.pos(), log.target())
-            };
-            if pos >= target {
-                return true;
-            }
-            match self.reads.at_leader(index, pos + 1, Some(">")).await {
-                AtLeader::Stored(stored, sequence) => self.append(sequence, stored),
-                AtLeader::Nothing => match self.reads.erased_up_to(index, pos + 1).await {
-                    Some(erased) => {
-                        self.skip_to(erased + 1);
-                        return true;
-                    }
-                    None => return read > 0,
-                },
-                AtLeader::Unknown => return read > 0,
-            }
-        }
-        true
-    }
-
-    /// Puts what was read into the log; what stands before it was erased.
-    fn append(&self, sequence: u64, stored: Option<Stored>) {
-        self.skip_to(sequence);
-        match stored.map(|stored| self.entry(stored)) {
-            Some(entry) => {
-                self.shard.change(|state| state.log.offer(sequence, entry));
-                self.health.metrics().filled.inc();
-            }
-            // A subject that no node writes.
-            None => self.skip_to(sequence + 1),
-        }
-    }
-
-    /// Passes over what was erased before `sequence`.
-    fn skip_to(&self, sequence: u64) {
-        if self.shard.lock().log.pos() + 1 < sequence {
-            // A log that begins anew behind a large gap forgets what stands before it.
-            self.deliver();
-            self.shard.change(|state| state.log.skip_to(sequence));
-        }
     }
 
     fn show_log(&self) {

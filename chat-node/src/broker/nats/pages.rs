@@ -44,12 +44,12 @@ pub async fn page(
     if query.limit > 0 && !is_future {
         match (query.reverse, since) {
             (false, since) => {
-                room.forward(since.map_or(0, |since| since.offset), &mut page)
-                    .await?
+                let from = since.map_or(0, |since| since.offset).max(query.after);
+                room.forward(from, &mut page).await?
             }
             (true, since) => {
-                room.backward(since.map_or(u64::MAX, |since| since.offset), &mut page)
-                    .await?;
+                let end = since.map_or(u64::MAX, |since| since.offset);
+                room.backward(query.after, end, &mut page).await?;
             }
         }
     }
@@ -112,12 +112,12 @@ impl Room {
         Ok(())
     }
 
-    /// Publications before `end`, newest first.
-    async fn backward(&self, end: u64, page: &mut Page) -> Result<(), Error> {
+    /// Publications before `end` and after `after`, newest first.
+    async fn backward(&self, after: u64, end: u64, page: &mut Page) -> Result<(), Error> {
         let low = {
             let state = self.shard.lock();
             let low = state.log.low();
-            let newest_first = state.log.newest_first(&self.room, low);
+            let newest_first = state.log.newest_first(&self.room, low.max(after));
             for publication in newest_first.filter(|publication| publication.offset < end) {
                 if page.push(publication.clone()).is_break() {
                     break;
@@ -126,7 +126,7 @@ impl Room {
             low
         };
         let mut end = end.min(low + 1);
-        if page.is_full || end <= 1 {
+        if page.is_full || end <= after + 1 {
             return Ok(());
         }
         let _permit = self.reads.permit().await?;
@@ -137,9 +137,11 @@ impl Room {
             .min(LARGEST_WINDOW);
         // Each round jumps to the newest message before `end` and reads a window that ends with it.
         while !page.is_full
+            && end > after + 1
             && let Some(newest) = self.reads.newest_before(&messages, end).await?
+            && newest.sequence > after
         {
-            let from = newest.sequence.saturating_sub(window);
+            let from = newest.sequence.saturating_sub(window).max(after);
             // The newest ones of the window count; it may hold many more.
             let wanted = usize::try_from(page.wanted()).unwrap_or(usize::MAX);
             let mut found = VecDeque::new();

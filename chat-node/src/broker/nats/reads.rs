@@ -99,6 +99,18 @@ impl Reads {
         self.batch(shard, question).await
     }
 
+    /// Reads the first message that was stored at `time` or later and whose subject matches `filter`.
+    pub async fn first_since(
+        &self,
+        shard: ShardIndex,
+        filter: &str,
+        time: SystemTime,
+    ) -> Option<Batch> {
+        let time = humantime::format_rfc3339_nanos(time).to_string();
+        let question = json!({"start_time": time, "next_by_subj": filter, "batch": 1});
+        self.batch(shard, question).await
+    }
+
     /// Reads the newest message of each subject that matches `filter`, up to sequence `up_to`.
     pub async fn newest(
         &self,
@@ -240,6 +252,7 @@ fn part(message: async_nats::Message) -> Part {
         Some(204) => Part::End {
             last,
             up_to: number(&message, "Nats-UpTo-Sequence"),
+            pending: number(&message, "Nats-Num-Pending"),
         },
         Some(404) => Part::Nothing,
         Some(_) => Part::Refused,

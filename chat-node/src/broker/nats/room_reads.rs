@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -21,6 +21,8 @@ const RETRIES: usize = 100;
 const AT_ONCE: usize = 16;
 /// More that wait are turned away: their clients come again.
 const MOST_WAITING: usize = 512;
+/// So many servers, perhaps the same one, must say that they have nothing.
+const ASKED_IN_VAIN: usize = 3;
 /// After so many answers without proof the server that gives them may be cut off from the others.
 const UNCONVINCING: usize = 20;
 
@@ -159,6 +161,51 @@ impl RoomReads {
             Some(next) => Ok(next >= end),
             None => Ok(self.newest(room, end - 1).await? == Some(sequence)),
         }
+    }
+
+    /// The first event of the room that is stored at `from` or later, and how many there are from it on, as some replica
+    /// knows.
+    pub async fn count_from(
+        &self,
+        room: &Subjects,
+        from: u64,
+    ) -> Result<Option<(u64, u64)>, Error> {
+        for _ in 0..RETRIES {
+            match self.reads.next(room.shard, &room.filter, from, 1).await {
+                Some(batch) if batch.nothing => return Ok(None),
+                Some(batch) => {
+                    if let (Some(first), Some(pending)) = (batch.read, batch.pending) {
+                        return Ok(Some((first, pending + 1)));
+                    }
+                }
+                None => {}
+            }
+            sleep(RETRY).await;
+        }
+        Err(Error::Unreachable)
+    }
+
+    /// The first event of the room that was stored at `time` or later.
+    pub async fn first_since(
+        &self,
+        room: &Subjects,
+        time: SystemTime,
+    ) -> Result<Option<u64>, Error> {
+        let (mut retries, mut nothing) = (0, 0);
+        while retries < RETRIES {
+            match self.reads.first_since(room.shard, &room.filter, time).await {
+                Some(batch) if batch.nothing => nothing += 1,
+                Some(batch) if batch.read.is_some() => return Ok(batch.read),
+                _ => {}
+            }
+            // A replica that lags may say so, too: the next one to answer may be another.
+            if nothing == ASKED_IN_VAIN {
+                return Ok(None);
+            }
+            retries += 1;
+            sleep(RETRY).await;
+        }
+        Err(Error::Unreachable)
     }
 
     /// The first sequence that the stream still has.

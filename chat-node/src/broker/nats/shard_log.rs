@@ -259,6 +259,21 @@ impl ShardLog {
         })
     }
 
+    /// The last sequence that was stored before `time`; `None` if the log does not go back so far.
+    pub fn before(&self, time: SystemTime) -> Option<u64> {
+        // Slots below `older` are older, those from `newer` on are not. What was erased has no time.
+        let (mut older, mut newer) = (0, self.slots.len());
+        while older < newer {
+            let middle = older + (newer - older) / 2;
+            let known = |index: usize| Some((index, self.slots[index].entry.as_ref()?.time));
+            match (middle..newer).find_map(known) {
+                Some((index, at)) if at < time => older = index + 1,
+                _ => newer = middle,
+            }
+        }
+        (older > 0 || self.low == 0).then(|| self.low + older as u64)
+    }
+
     /// The room's publications after `after`, ascending.
     pub fn since(&self, room: &RoomName, after: u64) -> Vec<Arc<Publication>> {
         let mut publications: Vec<_> = self.newest_first(room, after).cloned().collect();
@@ -291,6 +306,23 @@ mod tests {
 
     fn room(name: &str) -> RoomName {
         RoomName::parse(name, 255).unwrap()
+    }
+
+    #[test]
+    fn what_is_older_than_a_time_ends_at_a_sequence_of_the_log() {
+        let mut log = ShardLog::new(10, 10, CAPS);
+        for sequence in [11, 12, 15, 16] {
+            log.offer(sequence, entry(sequence, "a"));
+        }
+        log.skip_to(15);
+        assert_eq!(log.pos(), 16);
+        let before = |seconds: u64| log.before(at(seconds));
+        assert_eq!([before(12), before(13)], [Some(11), Some(12)]);
+        // What was erased counts with its neighbours.
+        assert_eq!([before(16), before(17)], [Some(15), Some(16)]);
+        assert_eq!([before(11), before(1)], [None, None]);
+        let log = ShardLog::new(0, 0, CAPS);
+        assert_eq!(log.before(at(5)), Some(0));
     }
 
     fn at(sequence: u64) -> SystemTime {

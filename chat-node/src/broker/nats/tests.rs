@@ -14,7 +14,7 @@ use super::shard_log::Caps;
 use super::{Nats, Settings};
 use crate::broker::contract::keeps_the_contract;
 use crate::broker::{
-    Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
+    Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position, Readable,
 };
 use crate::config::{ServerUrl, Servers};
 use crate::ids::RoomName;
@@ -97,6 +97,10 @@ impl Broker for OnItsOwnServer {
 
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage> {
         self.nats.history(room, query)
+    }
+
+    fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
+        self.nats.readable_after(room, readable)
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -1,0 +1,120 @@
+//! Replies and pushes as length-prefixed Protobuf messages.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+
+use super::wire;
+use super::wire::push::Event;
+use super::wire::reply::Body;
+use crate::broker::{Author, Publication};
+use crate::protocol::push::Push;
+use crate::protocol::reply::{Reply, VERSION, message};
+
+/// Appends the reply to command `id`.
+pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
+    let body = match reply {
+        Reply::Connect {
+            client,
+            ping_seconds,
+            emulation,
+        } => {
+            let (session, node) = emulation
+                .as_ref()
+                .map(|emulation| (emulation.session.clone(), emulation.node.clone()))
+                .unwrap_or_default();
+            Body::Connect(wire::ConnectResult {
+                client: client.to_string(),
+                version: VERSION.to_owned(),
+                ping: *ping_seconds as u32,
+                pong: *ping_seconds > 0,
+                session,
+                node,
+            })
+        }
+        Reply::Subscribe(subscribed) => Body::Subscribe(wire::SubscribeResult {
+            recoverable: subscribed.recoverable,
+            positioned: subscribed.recoverable,
+            epoch: subscribed.position.epoch.to_string(),
+            offset: subscribed.position.offset,
+            was_recovering: subscribed.was_recovering,
+            recovered: subscribed.recovered,
+            publications: publications(&subscribed.publications),
+        }),
+        Reply::Unsubscribe => Body::Unsubscribe(wire::Empty {}),
+        Reply::Publish => Body::Publish(wire::Empty {}),
+        Reply::Ping => Body::Ping(wire::Empty {}),
+        Reply::History(page) => Body::History(wire::HistoryResult {
+            publications: publications(&page.publications),
+            epoch: page.position.epoch.to_string(),
+            offset: page.position.offset,
+        }),
+        Reply::Refused(refusal) => Body::Error(wire::Error {
+            code: refusal.code.code(),
+            message: message(refusal),
+            temporary: refusal.code.temporary(),
+        }),
+    };
+    write(out, id, body);
+}
+
+/// Appends a push.
+pub fn write_push(out: &mut Vec<u8>, push: &Push<'_>) {
+    let (channel, event) = match push {
+        Push::Publication(room, publication) => (
+            room.as_str().to_owned(),
+            Event::Pub(self::publication(publication)),
+        ),
+        Push::Disconnect(reason) => (
+            String::new(),
+            Event::Disconnect(wire::Disconnect {
+                code: reason.code.into(),
+                reason: reason.reason.clone().into_owned(),
+            }),
+        ),
+    };
+    let push = wire::Push {
+        channel,
+        event: Some(event),
+    };
+    write(out, 0, Body::Push(push));
+}
+
+/// Appends the server's ping: a message without content.
+pub fn write_ping(out: &mut Vec<u8>) {
+    out.push(0);
+}
+
+fn write(out: &mut Vec<u8>, id: u32, body: Body) {
+    let reply = wire::Reply {
+        id,
+        body: Some(body),
+    };
+    reply
+        .encode_length_delimited(out)
+        .expect("memory has room for every message");
+}
+
+fn publications(publications: &[Arc<Publication>]) -> Vec<wire::Publication> {
+    publications
+        .iter()
+        .map(|publication| self::publication(publication))
+        .collect()
+}
+
+fn publication(publication: &Publication) -> wire::Publication {
+    wire::Publication {
+        data: publication.data.clone(),
+        info: publication.author.as_ref().map(client_info),
+        offset: publication.offset,
+    }
+}
+
+fn client_info(author: &Author) -> wire::ClientInfo {
+    wire::ClientInfo {
+        user: author.user.as_str().to_owned(),
+        client: author.client.to_string(),
+        conn_info: author.conn_info.clone().unwrap_or_default(),
+        chan_info: author.chan_info.clone().unwrap_or_default(),
+    }
+}
