@@ -54,7 +54,7 @@ fn natter_yaml(directory: &Path, spec: &str) -> std::path::PathBuf {
 const EVERYTHING: &str = "
 disruption: {drainSeconds: 300}
 history: {maxAge: 24h, maxBytesPerShard: 1Gi, shards: 4}
-roomClasses: [{prefix: chat, publish: Token, history: None}, {prefix: news, subscribe: Server}]
+roomClasses: [{prefix: chat, publish: Token, history: None}, {prefix: news, subscribe: Server, historyMaxMessages: 5, historyMaxAge: 1h}]
 limits: {connections: 50000, connectsPerSecond: 10, messageBytes: 524288, roomsPerSession: 5, publishesPerSecondPerSession: 1, publishesPerSecondPerRoom: 9}
 auth: {allowAnonymous: true, allowedOrigins: ['https://*.example.com']}
 nats: {managed: {replicas: 5, storage: {size: 6Gi}}}

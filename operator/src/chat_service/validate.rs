@@ -209,11 +209,16 @@ fn check_ages(spec: &ChatServiceSpec, wrong: &mut Vec<String>) {
             .history_max_age
             .as_deref()
             .map(humantime::parse_duration);
-        if let Some(Err(error)) = age {
-            wrong.push(format!(
+        match age {
+            Some(Err(error)) => wrong.push(format!(
                 "roomClasses[{}].historyMaxAge: {error}",
                 class.prefix
-            ));
+            )),
+            Some(Ok(Duration::ZERO)) => wrong.push(format!(
+                "roomClasses[{}].historyMaxAge must be at least 1s",
+                class.prefix
+            )),
+            _ => {}
         }
     }
 }
@@ -325,12 +330,6 @@ fn unsupported(spec: &ChatServiceSpec) -> Vec<String> {
         (
             classes.iter().any(|class| class.join_leave),
             "roomClasses[].joinLeave: nobody is told",
-        ),
-        (
-            classes
-                .iter()
-                .any(|class| class.history_max_messages.is_some()),
-            "roomClasses[].historyMaxMessages: all that is stored is readable",
         ),
         (
             classes.iter().any(|class| class.history_max_age.is_some()),
