@@ -331,10 +331,6 @@ fn unsupported(spec: &ChatServiceSpec) -> Vec<String> {
             classes.iter().any(|class| class.join_leave),
             "roomClasses[].joinLeave: nobody is told",
         ),
-        (
-            classes.iter().any(|class| class.history_max_age.is_some()),
-            "roomClasses[].historyMaxAge: all that is stored is readable",
-        ),
     ];
     let asked = asked.into_iter().filter(|(asked, _)| *asked);
     asked.map(|(_, text)| text.to_owned()).collect()
