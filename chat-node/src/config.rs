@@ -5,6 +5,7 @@
 //! docs/configuration.md, nowhere else (`long` before `id`, or the flag is named after the id).
 //! Rules that bind two settings together are in `check`.
 
+mod auth;
 mod check;
 mod duration;
 mod environment;
@@ -25,6 +26,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use auth::{Auth, Jwt};
 pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use live::{Live, Renewal};
@@ -86,9 +88,11 @@ pub struct Listening {
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Access {
-    /// Let clients in without a token; needed as soon as `listen` is not loopback [default: true on loopback only]
+    /// Let clients in without a token; needed as soon as `listen` is not loopback and nobody could get in otherwise [default: true on loopback, if there is no other way in]
     #[arg(long, id = "auth.allowAnonymous", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
+    #[command(flatten)]
+    pub auth: Auth,
     #[command(flatten)]
     pub allowed_origins: Origins,
     #[command(flatten)]
@@ -100,6 +104,9 @@ pub struct Limits {
     /// Sessions of this node: connections that sent their connect command
     #[arg(long, id = "limits.connections", value_name = "COUNT", default_value = "30000", value_parser = whole::<usize>(1..=MAX_COUNT))]
     pub connections: usize,
+    /// Sessions of one user on this node; sessions without a user do not count
+    #[arg(long, id = "limits.connectionsPerUser", value_name = "COUNT", default_value = "128", value_parser = whole::<usize>(1..=MAX_COUNT))]
+    pub connections_per_user: usize,
     /// New connections of this node
     #[arg(long, id = "limits.connectsPerSecond", value_name = "PER_SECOND", default_value = "1000", value_parser = whole::<u32>(1..=MAX_COUNT))]
     pub connects_per_second: u32,
@@ -207,7 +214,7 @@ impl Config {
     pub fn allows_anonymous(&self) -> bool {
         self.access
             .allow_anonymous
-            .unwrap_or_else(|| self.listening.is_loopback())
+            .unwrap_or_else(|| self.listening.is_loopback() && !self.access.auth.can_tell_users())
     }
 }
 

@@ -21,6 +21,8 @@ mod socket;
 
 mod session;
 
+mod auth;
+
 mod room;
 
 pub mod broker;

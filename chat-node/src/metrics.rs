@@ -1,10 +1,12 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
+mod auth;
 mod nats;
 mod reload;
 
 use std::time::Duration;
 
+pub use auth::AuthMetrics;
 pub use nats::NatsMetrics;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -38,6 +40,7 @@ pub struct Metrics {
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
+    pub auth: AuthMetrics,
     pub reload: ReloadMetrics,
 }
 
@@ -108,6 +111,7 @@ impl Metrics {
                 "Rooms whose history the embedded broker dropped to stay below history.maxTotalBytes.",
             )?,
             reload: ReloadMetrics::new(&register)?,
+            auth: AuthMetrics::new(&register)?,
             registry: registry.clone(),
         };
         let build = register.gauge_vec(

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::auth::{self, Auth};
 use crate::broker::memory::{self, Memory};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
@@ -17,6 +18,7 @@ use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
+use crate::session::users::UserSessions;
 use crate::worker::{self, Event, Inbox};
 use crate::{drain, http, reload};
 
@@ -26,10 +28,12 @@ pub struct Shared {
     pub config: Config,
     live: ArcSwap<Live>,
     pub metrics: Metrics,
+    pub(crate) auth: Auth,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
+    pub(crate) user_sessions: UserSessions,
     connects: Mutex<Rate>,
     started: Instant,
 }
@@ -38,15 +42,18 @@ impl Shared {
     pub(crate) fn new(
         config: Config,
         metrics: Metrics,
+        auth: Auth,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
     ) -> Self {
         Self {
             metrics,
+            auth,
             broker,
             registry,
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
+            user_sessions: UserSessions::default(),
             connects: Mutex::default(),
             started: Instant::now(),
             live: ArcSwap::from_pointee(config.live()),
@@ -113,6 +120,8 @@ pub enum Error {
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
+    Auth(#[from] auth::Error),
+    #[error(transparent)]
     Nats(#[from] nats::account::Error),
     #[error("failed to start a worker thread")]
     Worker(#[source] io::Error),
@@ -151,6 +160,7 @@ impl Node {
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
+        let auth = Auth::start(&config, &metrics.auth)?;
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
@@ -158,7 +168,7 @@ impl Node {
                 .clone(),
             BrokerKind::Nats => Nats::start(nats(&config)?, registry.clone(), metrics.nats()?),
         };
-        let shared = Arc::new(Shared::new(config, metrics, broker, registry.clone()));
+        let shared = Arc::new(Shared::new(config, metrics, auth, broker, registry.clone()));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =

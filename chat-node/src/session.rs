@@ -4,17 +4,23 @@
 //! broker comes back as an [`Ask`]; the worker hands the answer to [`Session::settle`].
 
 mod connect;
+mod expiry;
+mod grant;
 mod history;
 mod narrowed;
+mod permission;
 mod publish;
+mod refresh;
 mod subscribe;
+pub mod users;
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::broker::{self, Answer, HistoryPage, Joined, Position};
+use crate::auth::{Identity, Later, RoomPass, TokenError};
+use crate::broker::{self, Answer, Author, HistoryPage, Joined, Position};
 use crate::config::{COMMAND_OVERHEAD_BYTES, RoomClass};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::node::Shared;
@@ -26,11 +32,17 @@ use crate::room::local::LocalRooms;
 use crate::room::registry::WorkerIndex;
 use crate::socket::ConnectionKey;
 
-use subscribe::Entering;
+pub use expiry::Expired;
+
+use connect::{Entry, Resumes};
+use grant::{Grant, RoomGrant};
+use permission::Standing;
+use subscribe::{Entering, Wish};
 
 pub struct Session {
     pub id: SessionId,
     user: UserId,
+    grant: Option<Box<Grant>>,
     state: State,
     publishes: Rate,
 }
@@ -39,6 +51,10 @@ pub struct Session {
 enum State {
     /// No connect command yet.
     Fresh,
+    /// It is not known yet who the session is.
+    Connecting,
+    /// The session counts, and is being put into the rooms that it was given.
+    Entering,
     Connected,
     /// The connect command was refused: the client is expected to close.
     Refused,
@@ -64,25 +80,42 @@ pub enum Step {
     Ask(Ask),
 }
 
-/// A question to the broker, and what is needed to make a reply of the answer.
+/// A question to the broker or about a token, and what is needed to make a reply of the answer.
 pub enum Ask {
+    Identity(Resumes, Later<Identity>),
+    Enter(Box<Entry>, JoinedAll),
+    Refresh(Later<Identity>),
+    Pass(Wish, Later<RoomPass>),
+    SubRefresh(RoomName, Later<RoomPass>),
     Join(Entering, Answer<Joined>),
     Publish(RoomName, Instant, Answer<Position>),
     History(RoomName, Answer<HistoryPage>),
 }
 
 impl Ask {
-    /// The room that the question is about.
-    pub fn room(&self) -> &RoomName {
+    /// The room that the question is about; `None`: it is about the whole session.
+    pub fn room(&self) -> Option<&RoomName> {
         match self {
-            Self::Join(entering, _) => entering.name(),
-            Self::Publish(room, ..) | Self::History(room, _) => room,
+            Self::Identity(..) | Self::Enter(..) | Self::Refresh(_) => None,
+            Self::Pass(wish, _) => Some(wish.room()),
+            Self::Join(entering, _) => Some(entering.name()),
+            Self::SubRefresh(room, _) | Self::Publish(room, ..) | Self::History(room, _) => {
+                Some(room)
+            }
         }
     }
 }
 
+/// The answers for several rooms.
+pub type JoinedAll = Pin<Box<dyn Future<Output = Vec<Result<Joined, broker::Error>>> + Send>>;
+
 /// An [`Ask`] with its answer.
 pub enum Settled {
+    Identity(Resumes, Result<Identity, TokenError>),
+    Enter(Box<Entry>, Vec<Result<Joined, broker::Error>>),
+    Refresh(Result<Identity, TokenError>),
+    Pass(Wish, Result<RoomPass, TokenError>),
+    SubRefresh(RoomName, Result<RoomPass, TokenError>),
     Join(Entering, Result<Joined, broker::Error>),
     Publish(Instant, Result<Position, broker::Error>),
     History(Result<HistoryPage, broker::Error>),
@@ -100,6 +133,23 @@ impl Future for Ask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Settled> {
         match self.get_mut() {
+            Self::Identity(resumes, identity) => identity
+                .as_mut()
+                .poll(cx)
+                .map(|identity| Settled::Identity(std::mem::take(resumes), identity)),
+            Self::Enter(entry, joined) => joined
+                .as_mut()
+                .poll(cx)
+                .map(|joined| Settled::Enter(std::mem::take(entry), joined)),
+            Self::Refresh(identity) => identity.as_mut().poll(cx).map(Settled::Refresh),
+            Self::Pass(wish, pass) => pass
+                .as_mut()
+                .poll(cx)
+                .map(|pass| Settled::Pass(wish.clone(), pass)),
+            Self::SubRefresh(room, pass) => pass
+                .as_mut()
+                .poll(cx)
+                .map(|pass| Settled::SubRefresh(room.clone(), pass)),
             Self::Join(entering, answer) => answer
                 .as_mut()
                 .poll(cx)
@@ -121,13 +171,18 @@ impl Session {
         Self {
             id: SessionId::random(),
             user: UserId::ANONYMOUS,
+            grant: None,
             state: State::Fresh,
             publishes: Rate::default(),
         }
     }
 
+    /// Whether its connect has not been answered.
     pub fn is_fresh(&self) -> bool {
-        self.state == State::Fresh
+        matches!(
+            self.state,
+            State::Fresh | State::Connecting | State::Entering
+        )
     }
 
     pub fn is_connected(&self) -> bool {
@@ -143,7 +198,7 @@ impl Session {
         match (self.state, &command.request) {
             (State::Refused, _) => return Step::Silent,
             (State::Fresh, Request::Connect(_)) | (State::Connected, _) => {}
-            (State::Fresh, request) => {
+            (State::Fresh | State::Connecting | State::Entering, request) => {
                 return Step::Close(CloseReason::bad_request(format!(
                     "expected connect first, got {}",
                     request.method()
@@ -167,35 +222,88 @@ impl Session {
             Request::History(request) => self.history(&request, desk),
             Request::Ping => Ok(Step::Reply(Reply::Ping)),
             Request::Send | Request::Pong => Ok(Step::Silent),
-            Request::Presence
-            | Request::PresenceStats
-            | Request::Rpc
-            | Request::Refresh
-            | Request::SubRefresh => Err(Refusal::new(ErrorCode::NotAvailable, "")),
+            Request::Refresh(request) => self.refresh(&request, desk),
+            Request::SubRefresh(request) => self.sub_refresh(&request, desk),
+            Request::Presence | Request::PresenceStats | Request::Rpc => {
+                Err(Refusal::new(ErrorCode::NotAvailable, ""))
+            }
             Request::Unknown => Err(Refusal::new(ErrorCode::MethodNotFound, "")),
         };
         step.unwrap_or_else(refuse)
     }
 
-    /// Makes the reply when the broker has answered.
-    pub fn settle(&mut self, settled: Settled, desk: &mut Desk<'_>) -> Reply {
-        let reply = match settled {
-            Settled::Join(entering, joined) => subscribe::settle(entering, joined, desk),
-            Settled::Publish(asked, published) => publish::settle(asked, published, desk),
-            Settled::History(page) => history::settle(page),
+    /// Goes on when what was asked has been answered.
+    pub fn settle(&mut self, settled: Settled, desk: &mut Desk<'_>) -> Step {
+        let step = match settled {
+            Settled::Identity(resumes, identity) => self.settle_identity(resumes, identity, desk),
+            Settled::Enter(entry, joined) => self.settle_entry(*entry, joined, desk),
+            Settled::Refresh(identity) => self.refreshed(identity),
+            Settled::Pass(wish, pass) => self.settle_pass(wish, pass, desk),
+            Settled::SubRefresh(room, pass) => self.sub_refreshed(room, pass, desk),
+            Settled::Join(entering, joined) => {
+                let room = entering.name().clone();
+                subscribe::settle(entering, joined, desk)
+                    .map(|subscribed| Step::Reply(Reply::Subscribe(subscribed)))
+                    .inspect_err(|_| self.forget_grant(&room))
+            }
+            Settled::Publish(asked, published) => {
+                publish::settle(asked, published, desk).map(Step::Reply)
+            }
+            Settled::History(page) => history::settle(page).map(Step::Reply),
         };
-        reply.unwrap_or_else(Reply::Refused)
+        step.unwrap_or_else(refuse)
     }
 
-    /// Gives back what the session held. Call once, when its connection ends.
+    /// Gives back what the session held; a second time there is nothing left to give.
     pub fn end(&mut self, desk: &mut Desk<'_>) {
         for room in desk.rooms.leave_all(desk.connection) {
             desk.shared.leave(desk.worker, &room);
         }
-        if self.state == State::Connected {
+        if matches!(self.state, State::Entering | State::Connected) {
             desk.shared.sessions.fetch_sub(1, Relaxed);
+            desk.shared.user_sessions.leave(&self.user);
         }
+        self.grant = None;
         self.state = State::Refused;
+    }
+
+    /// Who the session is to those in `room`.
+    fn author(&self, room: &RoomName) -> Author {
+        let grant = self.grant.as_deref();
+        Author {
+            user: self.user.clone(),
+            client: self.id,
+            conn_info: grant.and_then(|grant| grant.info.clone()),
+            chan_info: grant.and_then(|grant| grant.room(room.as_str())?.info.clone()),
+        }
+    }
+
+    fn standing(&self, room: &RoomName, desk: &Desk<'_>) -> Standing {
+        let is_member = desk.rooms.find(desk.connection, room.as_str()).is_some();
+        Standing {
+            is_meant: permission::is_meant(room, &self.user),
+            is_member,
+            is_vouched: is_member && self.room_grant(room).is_some(),
+        }
+    }
+
+    fn room_grant(&self, room: &RoomName) -> Option<&RoomGrant> {
+        self.grant.as_ref()?.room(room.as_str())
+    }
+
+    /// Whether the session was put into the room.
+    fn is_given(&self, room: &RoomName) -> bool {
+        self.room_grant(room).is_some_and(|grant| grant.is_given)
+    }
+
+    fn keep_grant(&mut self, room: RoomGrant) {
+        self.grant.get_or_insert_default().keep(room);
+    }
+
+    fn forget_grant(&mut self, room: &RoomName) {
+        if let Some(grant) = &mut self.grant {
+            grant.forget(room.as_str());
+        }
     }
 }
 
@@ -230,8 +338,12 @@ fn room_name(channel: Text<'_>, desk: &Desk<'_>) -> Refused<RoomName> {
     let name = channel
         .decode()
         .map_err(|error| bad(format!("channel is {error}")))?;
-    RoomName::parse(&name, desk.shared.live().limits.room_name_bytes)
-        .map_err(|error| bad(error.to_string()))
+    room_of(&name, desk)
+}
+
+fn room_of(name: &str, desk: &Desk<'_>) -> Refused<RoomName> {
+    RoomName::parse(name, desk.shared.live().limits.room_name_bytes)
+        .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))
 }
 
 fn class_of(room: &RoomName, desk: &Desk<'_>) -> Refused<RoomClass> {
@@ -241,6 +353,17 @@ fn class_of(room: &RoomName, desk: &Desk<'_>) -> Refused<RoomClass> {
         let detail = "the part before ':' names no configured room class";
         Refusal::new(ErrorCode::UnknownChannel, detail)
     })
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Expired(_) => ErrorCode::TokenExpired,
+            TokenError::Invalid(_) => ErrorCode::PermissionDenied,
+            TokenError::NoKeys => ErrorCode::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
 }
 
 impl From<broker::Error> for Refusal {

@@ -6,6 +6,7 @@
 mod asking;
 mod connection;
 mod deadlines;
+mod expiry;
 mod input;
 mod missed;
 mod pump;
@@ -173,6 +174,8 @@ pub struct Worker {
     connections: SlotMap<ConnectionKey, Connection>,
     rooms: LocalRooms,
     timers: TimerWheel<ConnectionKey>,
+    /// When something of a session expires that was given until then.
+    expiries: TimerWheel<ConnectionKey>,
     /// Connections whose sockets were blocked when last looked at.
     blocked: Vec<ConnectionKey>,
     /// Connections that a write found gone, to be removed when nobody is looking at them.
@@ -199,6 +202,7 @@ impl Worker {
                 connections: SlotMap::with_key(),
                 rooms: LocalRooms::default(),
                 timers: TimerWheel::new(shared.now()),
+                expiries: TimerWheel::new(shared.now()),
                 blocked: Vec::new(),
                 gone: Vec::new(),
                 read_buffer: vec![0; READ_BUFFER_BYTES].into(),

@@ -63,7 +63,7 @@ fn check_error(object: &Value) {
             .is_some_and(|text| !text.is_empty()),
         "{error}"
     );
-    let temporary = matches!(code, Some(100 | 111));
+    let temporary = matches!(code, Some(100 | 109 | 111));
     assert_eq!(
         error.get("temporary"),
         temporary.then_some(&Value::Bool(true)),

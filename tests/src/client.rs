@@ -145,6 +145,17 @@ impl Client {
         .await
     }
 
+    /// The reply to command `id`, unless the node closes first.
+    pub async fn reply_or_close(&mut self, id: u32) -> Result<Value, Close> {
+        loop {
+            if let Some(index) = self.unread.iter().position(|object| object["id"] == id) {
+                return Ok(self.unread.remove(index).expect("it was found"));
+            }
+            let objects = within("a reply or a close", self.read()).await?;
+            self.unread.extend(objects);
+        }
+    }
+
     /// The next publication pushed to this client.
     pub async fn publication(&mut self) -> Publication {
         let push = self.push().await;

@@ -19,7 +19,9 @@ pub mod process;
 pub mod raw;
 pub mod script;
 pub mod socket;
+pub mod tokens;
 pub mod wait;
+pub mod web_service;
 pub mod workload;
 
 pub use client::{Client, Publication};

@@ -85,6 +85,39 @@ promise!(
     ["--history-max-bytes", "33554432"]
 );
 
+/// Users have tokens, and some rooms need one.
+const TOKENS: [&str; 4] = [
+    "--jwt-key-file",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/secret.txt"),
+    "--config",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/classes.yaml"),
+];
+const SHORT_GRACE: [&str; 6] = [
+    TOKENS[0],
+    TOKENS[1],
+    TOKENS[2],
+    TOKENS[3],
+    "--expiry-grace",
+    "1s",
+];
+
+promise!(a_token_names_its_user, TOKENS);
+promise!(wrong_tokens_end_for_good, TOKENS);
+promise!(an_expired_token_is_replaced, TOKENS);
+promise!(sessions_and_stays_are_refreshed, SHORT_GRACE);
+promise!(a_stale_refresh_is_tried_again, [javascript], TOKENS);
+promise!(
+    who_refreshes_too_late_comes_back,
+    [javascript, javascript_5_7_1],
+    SHORT_GRACE
+);
+promise!(
+    a_stay_without_refresh_is_taken_up_again,
+    [javascript],
+    SHORT_GRACE
+);
+promise!(given_rooms_are_joined_and_recovered, TOKENS);
+
 /// Far longer than any scenario takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 

@@ -13,7 +13,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         false => Err(ConfigError::Rule(text())),
     };
 
-    rule(config.allows_anonymous(), &|| nobody_could_connect(config))?;
+    let auth = &config.access.auth;
+    if let Some(text) = auth.contradiction() {
+        return Err(ConfigError::Rule(text.to_owned()));
+    }
+    let someone_gets_in = config.allows_anonymous() || auth.can_tell_users();
+    rule(someone_gets_in, &|| nobody_could_connect(config))?;
     rule(limits.frame_bytes >= least_frame_bytes, &|| {
         format!(
             "limits.frameBytes (--frame-bytes) must be at least {least_frame_bytes}, \
@@ -70,12 +75,12 @@ fn contradiction(nats: &Nats) -> Option<&'static str> {
 
 fn nobody_could_connect(config: &Config) -> String {
     match config.access.allow_anonymous {
-        Some(_) => "nobody could connect: auth.allowAnonymous (--allow-anonymous) is false, \
-                    and there is no other way in yet"
+        Some(_) => "nobody could connect: auth.allowAnonymous (--allow-anonymous) is false, and neither \
+                    auth.jwt.keyFile (--jwt-key-file) nor auth.jwt.jwksURL (--jwt-jwks-url) is given"
             .to_owned(),
         None => format!(
             "anonymous access on {} needs --allow-anonymous, NATTER_ALLOW_ANONYMOUS=true \
-             or auth.allowAnonymous: true",
+             or auth.allowAnonymous: true; or give keys for tokens (--jwt-key-file, --jwt-jwks-url)",
             config.listening.listen
         ),
     }

@@ -77,6 +77,7 @@ fn without_configuration_the_node_listens_on_loopback_only_and_lets_anyone_in() 
 fn every_limit_has_its_documented_default() {
     let Limits {
         connections,
+        connections_per_user,
         connects_per_second,
         message_bytes,
         rooms_per_session,
@@ -92,6 +93,7 @@ fn every_limit_has_its_documented_default() {
         header_bytes,
     } = Config::default().limits;
     assert_eq!((connections, connects_per_second), (30_000, 1000));
+    assert_eq!(connections_per_user, 128);
     assert_eq!((message_bytes, frame_bytes), (65_536, 1_048_576));
     assert_eq!((rooms_per_session, room_name_bytes), (128, 255));
     assert_eq!(publishes_per_second_per_session, 50);
@@ -220,11 +222,47 @@ fn only_loopback_is_anonymous_unasked() {
             error(&["--listen", listen], &[]),
             format!(
                 "anonymous access on {shown} needs --allow-anonymous, \
-                 NATTER_ALLOW_ANONYMOUS=true or auth.allowAnonymous: true"
+                 NATTER_ALLOW_ANONYMOUS=true or auth.allowAnonymous: true; \
+                 or give keys for tokens (--jwt-key-file, --jwt-jwks-url)"
             )
         );
         assert!(config(&["--listen", listen, "--allow-anonymous"], &[]).allows_anonymous());
     }
+}
+
+#[test]
+fn where_users_can_tell_who_they_are_nobody_is_anonymous_unasked() {
+    let keys = ["--jwt-key-file", "/keys"];
+    assert!(!config(&keys, &[]).allows_anonymous());
+    let with = |more: &[&'static str]| config(&[&keys[..], more].concat(), &[]);
+    assert!(!with(&["--listen", ":0"]).allows_anonymous());
+    assert!(with(&["--allow-anonymous"]).allows_anonymous());
+}
+
+#[test]
+fn settings_of_tokens_must_go_together() {
+    let both = [
+        "--jwt-key-file",
+        "/keys",
+        "--jwt-jwks-url",
+        "https://id/keys",
+    ];
+    assert!(error(&both, &[]).contains("are both given"));
+    assert!(error(&["--jwt-issuer", "id"], &[]).contains("need keys"));
+    for url in [
+        "id.example.com",
+        "ftp://id/keys",
+        "https://",
+        "https://user:pass@id/keys",
+    ] {
+        assert!(
+            error(&["--jwt-jwks-url", url], &[]).contains("expected a URL"),
+            "{url}"
+        );
+    }
+    assert!(
+        error(&["--jwt-key-file", "/keys", "--jwt-audience="], &[]).contains("expected a text")
+    );
 }
 
 #[test]
@@ -716,7 +754,7 @@ fn every_setting_has_a_path_a_flag_and_a_variable_of_its_own() {
     let mut names = Vec::new();
     for setting in settings() {
         let (path, long) = (setting.get_id().to_string(), setting.get_long().unwrap());
-        let last = path.rsplit('.').next().unwrap();
+        let last = path.rsplit('.').next().unwrap().replace("URL", "Url");
         let kebab: String = last
             .chars()
             .flat_map(|c| {

@@ -1,6 +1,7 @@
 //! Commands as clients send them: JSON text -> [`Command`]s, borrowed from the text. Protobuf makes the same of bytes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -31,8 +32,8 @@ pub enum Request<'a> {
     Ping,
     Send,
     Rpc,
-    Refresh,
-    SubRefresh,
+    Refresh(Refresh<'a>),
+    SubRefresh(SubRefresh<'a>),
     /// The empty object: the answer to the server's ping.
     Pong,
     /// An id and nothing this node knows.
@@ -53,8 +54,8 @@ impl Request<'_> {
             Self::Ping => "ping",
             Self::Send => "send",
             Self::Rpc => "rpc",
-            Self::Refresh => "refresh",
-            Self::SubRefresh => "sub_refresh",
+            Self::Refresh(_) => "refresh",
+            Self::SubRefresh(_) => "sub_refresh",
             Self::Pong => "pong",
             Self::Unknown => "unknown",
         }
@@ -69,6 +70,7 @@ impl<'a> Request<'a> {
             Self::Unsubscribe(request) => Some(request.channel),
             Self::Publish(request) => Some(request.channel),
             Self::History(request) => Some(request.channel),
+            Self::SubRefresh(request) => Some(request.channel),
             _ => None,
         }
     }
@@ -78,12 +80,42 @@ impl<'a> Request<'a> {
 pub struct Connect<'a> {
     #[serde(borrow, default)]
     pub token: Text<'a>,
+    /// Where the client is in the rooms that it was put into before.
+    #[serde(borrow, default)]
+    pub subs: Option<HashMap<String, Object<Resume<'a>>>>,
+}
+
+/// What a client wants of a room that it is put into.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct Resume<'a> {
+    #[serde(default)]
+    pub recover: bool,
+    #[serde(default)]
+    pub offset: Offset,
+    #[serde(borrow, default)]
+    pub epoch: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct Refresh<'a> {
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct SubRefresh<'a> {
+    #[serde(borrow, default)]
+    pub channel: Text<'a>,
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 pub struct Subscribe<'a> {
     #[serde(borrow, default)]
     pub channel: Text<'a>,
+    #[serde(borrow, default)]
+    pub token: Text<'a>,
     #[serde(default)]
     pub recover: bool,
     #[serde(default)]
@@ -318,8 +350,8 @@ fn read_command<'de, A: MapAccess<'de>>(mut map: A) -> Result<Command<'de>, A::E
             "ping" => of(&mut map, |Anything {}| Request::Ping)?,
             "send" => of(&mut map, |Anything {}| Request::Send)?,
             "rpc" => of(&mut map, |Anything {}| Request::Rpc)?,
-            "refresh" => of(&mut map, |Anything {}| Request::Refresh)?,
-            "sub_refresh" => of(&mut map, |Anything {}| Request::SubRefresh)?,
+            "refresh" => of(&mut map, Request::Refresh)?,
+            "sub_refresh" => of(&mut map, Request::SubRefresh)?,
             _ => {
                 map.next_value::<de::IgnoredAny>()?;
                 unknown = true;

@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+/// What a close frame has room for.
+const MAX_REASON_BYTES: usize = 123;
+
 /// What a client is told when its session ends: a close frame's code and reason, or those of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseReason {
@@ -24,18 +27,23 @@ impl CloseReason {
     pub const NORMAL: Self = Self::of(1000, "closed by the client");
     pub const CONNECTION_CLOSED: Self = Self::of(3000, "connection closed");
     pub const SHUTDOWN: Self = Self::of(3001, "shutdown");
+    pub const EXPIRED: Self = Self::of(3005, "connection expired");
+    pub const SUBSCRIPTION_EXPIRED: Self = Self::of(3006, "subscription expired");
     pub const SLOW: Self = Self::of(3008, "slow");
     pub const INSUFFICIENT_STATE: Self = Self::of(3010, "insufficient state");
     pub const NO_PONG: Self = Self::of(3012, "no pong");
-    pub const INVALID_TOKEN: Self = Self::of(
-        3500,
-        "invalid token: this node has no keys to check tokens with",
-    );
     pub const STALE: Self = Self::of(3502, "stale: no connect command in time");
+    pub const CONNECTION_LIMIT: Self =
+        Self::of(3504, "connection limit: this user has too many sessions");
 
     /// The client broke the protocol and would do so again: terminal.
     pub fn bad_request(detail: impl AsRef<str>) -> Self {
         Self::with_detail(3501, "bad request", detail.as_ref())
+    }
+
+    /// The client is not who it says it is, and would say so again: terminal.
+    pub fn invalid_token(detail: impl AsRef<str>) -> Self {
+        Self::with_detail(3500, "invalid token", detail.as_ref())
     }
 
     /// A frame that breaks RFC 6455 or a limit on frames.
@@ -44,9 +52,11 @@ impl CloseReason {
     }
 
     fn with_detail(code: u16, text: &str, detail: &str) -> Self {
+        let mut reason = format!("{text}: {detail}");
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         Self {
             code,
-            reason: format!("{text}: {detail}").into(),
+            reason: reason.into(),
         }
     }
 }
@@ -63,7 +73,10 @@ mod tests {
             CloseReason::SHUTDOWN,
             CloseReason::SLOW,
             CloseReason::NO_PONG,
-            CloseReason::INVALID_TOKEN,
+            CloseReason::EXPIRED,
+            CloseReason::SUBSCRIPTION_EXPIRED,
+            CloseReason::CONNECTION_LIMIT,
+            CloseReason::invalid_token("ü".repeat(200)),
             CloseReason::STALE,
             CloseReason::bad_request("42"),
             CloseReason::violation(1002, "{}"),

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     Internal,
+    Unauthorized,
     UnknownChannel,
     PermissionDenied,
     MethodNotFound,
@@ -13,6 +14,7 @@ pub enum ErrorCode {
     LimitExceeded,
     BadRequest,
     NotAvailable,
+    TokenExpired,
     TooManyRequests,
     UnrecoverablePosition,
 }
@@ -21,6 +23,7 @@ impl ErrorCode {
     pub fn code(self) -> u32 {
         match self {
             Self::Internal => 100,
+            Self::Unauthorized => 101,
             Self::UnknownChannel => 102,
             Self::PermissionDenied => 103,
             Self::MethodNotFound => 104,
@@ -28,6 +31,7 @@ impl ErrorCode {
             Self::LimitExceeded => 106,
             Self::BadRequest => 107,
             Self::NotAvailable => 108,
+            Self::TokenExpired => 109,
             Self::TooManyRequests => 111,
             Self::UnrecoverablePosition => 112,
         }
@@ -35,13 +39,19 @@ impl ErrorCode {
 
     /// Whether the SDK should try again by itself. The flag alone decides that, not the code.
     pub fn temporary(self) -> bool {
-        matches!(self, Self::Internal | Self::TooManyRequests)
+        // A token that expired under way is no reason to give up: with the flag SDKs come again with another one, also
+        // from refreshes.
+        matches!(
+            self,
+            Self::Internal | Self::TokenExpired | Self::TooManyRequests
+        )
     }
 
     /// The protocol's own words for the code.
     pub fn text(self) -> &'static str {
         match self {
             Self::Internal => "internal server error",
+            Self::Unauthorized => "unauthorized",
             Self::UnknownChannel => "unknown channel",
             Self::PermissionDenied => "permission denied",
             Self::MethodNotFound => "method not found",
@@ -49,6 +59,7 @@ impl ErrorCode {
             Self::LimitExceeded => "limit exceeded",
             Self::BadRequest => "bad request",
             Self::NotAvailable => "not available",
+            Self::TokenExpired => "token expired",
             Self::TooManyRequests => "too many requests",
             Self::UnrecoverablePosition => "unrecoverable position",
         }

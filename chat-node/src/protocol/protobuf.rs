@@ -9,7 +9,7 @@ use prost::Message as _;
 use prost::encoding::decode_varint;
 
 use super::command::{Command, Connect, Data, History, InChannel, Object, Offset, Publish, Since};
-use super::command::{Request, Subscribe, Text};
+use super::command::{Refresh, Request, Resume, SubRefresh, Subscribe, Text};
 
 pub use reply::{write_ping, write_push, write_reply};
 use wire::command::Method;
@@ -93,9 +93,11 @@ fn request(method: &Method) -> Request<'_> {
     match method {
         Method::Connect(connect) => Request::Connect(Connect {
             token: Text::plain(&connect.token),
+            subs: Some(connect.subs.iter().map(resume).collect()),
         }),
         Method::Subscribe(subscribe) => Request::Subscribe(Subscribe {
             channel: Text::plain(&subscribe.channel),
+            token: Text::plain(&subscribe.token),
             recover: subscribe.recover,
             offset: Offset(subscribe.offset),
             epoch: Text::plain(&subscribe.epoch),
@@ -125,9 +127,24 @@ fn request(method: &Method) -> Request<'_> {
         Method::Ping(_) => Request::Ping,
         Method::Send(_) => Request::Send,
         Method::Rpc(_) => Request::Rpc,
-        Method::Refresh(_) => Request::Refresh,
-        Method::SubRefresh(_) => Request::SubRefresh,
+        Method::Refresh(refresh) => Request::Refresh(Refresh {
+            token: Text::plain(&refresh.token),
+        }),
+        Method::SubRefresh(refresh) => Request::SubRefresh(SubRefresh {
+            channel: Text::plain(&refresh.channel),
+            token: Text::plain(&refresh.token),
+        }),
     }
+}
+
+fn resume<'a>(sub: (&'a String, &'a wire::SubscribeRequest)) -> (String, Object<Resume<'a>>) {
+    let (room, request) = sub;
+    let resume = Resume {
+        recover: request.recover,
+        offset: Offset(request.offset),
+        epoch: Text::plain(&request.epoch),
+    };
+    (room.clone(), Object(resume))
 }
 
 #[cfg(test)]

@@ -9,8 +9,30 @@ use super::{CloseReason, write_number, write_string};
 #[derive(Clone, Copy, Debug)]
 pub enum Push<'a> {
     Publication(&'a RoomName, &'a Publication),
+    /// The session is not in the room any more.
+    Unsubscribe(&'a RoomName, Unsubscribed),
     /// The session ends: for transports whose end carries no code.
     Disconnect(&'a CloseReason),
+}
+
+/// Why a session was taken out of a room: the table of unsubscribe codes. SDKs come again at once for 2500 and above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsubscribed {
+    Expired,
+}
+
+impl Unsubscribed {
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Expired => 2501,
+        }
+    }
+
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Expired => "subscription expired",
+        }
+    }
 }
 
 impl Push<'_> {
@@ -20,6 +42,7 @@ impl Push<'_> {
             Self::Publication(room, publication) => {
                 publication.data.len() + room.as_str().len() + 160
             }
+            Self::Unsubscribe(room, _) => room.as_str().len() + 96,
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
     }
@@ -34,6 +57,15 @@ impl Push<'_> {
                 out.extend_from_slice(br#","pub":"#);
                 write_publication(out, publication);
                 out.push(b'}');
+            }
+            Self::Unsubscribe(room, why) => {
+                out.extend_from_slice(br#"{"channel":"#);
+                write_string(out, room.as_str());
+                out.extend_from_slice(br#","unsubscribe":{"code":"#);
+                write_number(out, why.code().into());
+                out.extend_from_slice(br#","reason":"#);
+                write_string(out, why.reason());
+                out.extend_from_slice(b"}}");
             }
             Self::Disconnect(CloseReason { code, reason }) => {
                 out.extend_from_slice(br#"{"disconnect":{"code":"#);

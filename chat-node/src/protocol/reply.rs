@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::broker::{HistoryPage, Position, Publication};
 use crate::ids::{RoomName, SessionId};
 
@@ -12,19 +14,31 @@ use super::{write_number, write_string};
 /// The answer to one command.
 #[derive(Debug)]
 pub enum Reply {
-    Connect {
-        client: SessionId,
-        /// Seconds between the server's pings; 0 means none.
-        ping_seconds: u64,
-        /// For a client whose commands come beside its connection.
-        emulation: Option<Emulation>,
-    },
+    Connect(Box<Connected>),
     Subscribe(Subscribed),
     Unsubscribe,
     Publish,
     History(HistoryPage),
+    /// The session, or the room, does not expire before the seconds given; `None`: not at all.
+    Refresh(SessionId, Option<u64>),
+    SubRefresh(Option<u64>),
     Ping,
     Refused(Refusal),
+}
+
+/// What a client is told of its session.
+#[derive(Debug)]
+pub struct Connected {
+    pub client: SessionId,
+    /// Seconds between the server's pings; 0 means none.
+    pub ping_seconds: u64,
+    /// After how many seconds the client has to refresh; `None`: never.
+    pub ttl: Option<u64>,
+    pub data: Option<Bytes>,
+    /// The rooms that the session has been put into.
+    pub rooms: Vec<Subscribed>,
+    /// For a client whose commands come beside its connection.
+    pub emulation: Option<Emulation>,
 }
 
 /// Where `/emulation` has to bring the commands of a session.
@@ -47,6 +61,9 @@ pub struct Subscribed {
     pub was_recovering: bool,
     pub recovered: bool,
     pub publications: Vec<Arc<Publication>>,
+    /// After how many seconds the client has to refresh; `None`: never.
+    pub ttl: Option<u64>,
+    pub data: Option<Bytes>,
 }
 
 impl Subscribed {
@@ -73,36 +90,28 @@ impl Reply {
         out.extend_from_slice(br#"{"id":"#);
         write_number(out, id.into());
         match self {
-            Self::Connect {
-                client,
-                ping_seconds,
-                emulation,
-            } => {
-                out.extend_from_slice(br#","connect":{"client":""#);
-                out.extend_from_slice(client.to_string().as_bytes());
-                out.extend_from_slice(br#"","version":"#);
-                write_string(out, VERSION);
-                if *ping_seconds > 0 {
-                    out.extend_from_slice(br#","ping":"#);
-                    write_number(out, *ping_seconds);
-                    out.extend_from_slice(br#","pong":true"#);
-                }
-                if let Some(Emulation { session, node }) = emulation {
-                    out.extend_from_slice(br#","session":"#);
-                    write_string(out, session);
-                    out.extend_from_slice(br#","node":"#);
-                    write_string(out, node);
-                }
-                out.push(b'}');
+            Self::Connect(connected) => {
+                out.extend_from_slice(br#","connect":"#);
+                write_connected(out, connected);
             }
             Self::Subscribe(subscribed) => {
-                out.extend_from_slice(br#","subscribe":{"#);
-                write_position(out, &subscribed.position);
-                write_flag(out, "recoverable", subscribed.recoverable);
-                write_flag(out, "positioned", subscribed.recoverable);
-                write_flag(out, "was_recovering", subscribed.was_recovering);
-                write_flag(out, "recovered", subscribed.recovered);
-                write_publications(out, &subscribed.publications);
+                out.extend_from_slice(br#","subscribe":"#);
+                write_subscribed(out, subscribed);
+            }
+            Self::Refresh(client, ttl) => {
+                out.extend_from_slice(br#","refresh":{"#);
+                write_client(out, *client);
+                write_ttl(out, *ttl);
+                out.push(b'}');
+            }
+            Self::SubRefresh(ttl) => {
+                out.extend_from_slice(br#","sub_refresh":{"expires":"#);
+                let expires: &[u8] = if ttl.is_some() { b"true" } else { b"false" };
+                out.extend_from_slice(expires);
+                if let Some(ttl) = ttl {
+                    out.extend_from_slice(br#","ttl":"#);
+                    write_number(out, *ttl);
+                }
                 out.push(b'}');
             }
             Self::Unsubscribe => out.extend_from_slice(br#","unsubscribe":{}"#),
@@ -126,6 +135,70 @@ impl Reply {
             }
         }
         out.push(b'}');
+    }
+}
+
+fn write_connected(out: &mut Vec<u8>, connected: &Connected) {
+    out.push(b'{');
+    write_client(out, connected.client);
+    write_ttl(out, connected.ttl);
+    write_data(out, connected.data.as_ref());
+    if !connected.rooms.is_empty() {
+        out.extend_from_slice(br#","subs":"#);
+        for (index, subscribed) in connected.rooms.iter().enumerate() {
+            out.push(if index == 0 { b'{' } else { b',' });
+            write_string(out, subscribed.room.as_str());
+            out.push(b':');
+            write_subscribed(out, subscribed);
+        }
+        out.push(b'}');
+    }
+    if connected.ping_seconds > 0 {
+        out.extend_from_slice(br#","ping":"#);
+        write_number(out, connected.ping_seconds);
+        out.extend_from_slice(br#","pong":true"#);
+    }
+    if let Some(Emulation { session, node }) = &connected.emulation {
+        out.extend_from_slice(br#","session":"#);
+        write_string(out, session);
+        out.extend_from_slice(br#","node":"#);
+        write_string(out, node);
+    }
+    out.push(b'}');
+}
+
+fn write_client(out: &mut Vec<u8>, client: SessionId) {
+    out.extend_from_slice(br#""client":""#);
+    out.extend_from_slice(client.to_string().as_bytes());
+    out.extend_from_slice(br#"","version":"#);
+    write_string(out, VERSION);
+}
+
+fn write_subscribed(out: &mut Vec<u8>, subscribed: &Subscribed) {
+    out.push(b'{');
+    write_position(out, &subscribed.position);
+    write_ttl(out, subscribed.ttl);
+    write_data(out, subscribed.data.as_ref());
+    write_flag(out, "recoverable", subscribed.recoverable);
+    write_flag(out, "positioned", subscribed.recoverable);
+    write_flag(out, "was_recovering", subscribed.was_recovering);
+    write_flag(out, "recovered", subscribed.recovered);
+    write_publications(out, &subscribed.publications);
+    out.push(b'}');
+}
+
+/// SDKs take `expires` without `ttl` badly.
+fn write_ttl(out: &mut Vec<u8>, ttl: Option<u64>) {
+    if let Some(seconds) = ttl {
+        out.extend_from_slice(br#","expires":true,"ttl":"#);
+        write_number(out, seconds);
+    }
+}
+
+fn write_data(out: &mut Vec<u8>, data: Option<&Bytes>) {
+    if let Some(data) = data {
+        out.extend_from_slice(br#","data":"#);
+        out.extend_from_slice(data);
     }
 }
 
@@ -196,10 +269,13 @@ mod tests {
                     ..Author::plain(UserId::named("ann"), client)
                 }),
             })],
+            ttl: Some(60),
+            data: Some("[1]".into()),
         });
         assert_eq!(
             written(&reply),
             json!({"id": 7, "subscribe": {
+                "expires": true, "ttl": 60, "data": [1],
                 "recoverable": true, "positioned": true, "offset": 5, "epoch": "e\"1",
                 "was_recovering": true, "recovered": true,
                 "publications": [{"data": {"t": "hi"}, "offset": 5, "info": {
@@ -224,12 +300,30 @@ mod tests {
     }
 
     #[test]
+    fn refreshes_say_until_when() {
+        let client = SessionId::random();
+        let refreshed = written(&Reply::Refresh(client, Some(5)))["refresh"].clone();
+        assert_eq!(
+            (&refreshed["expires"], &refreshed["ttl"]),
+            (&json!(true), &json!(5))
+        );
+        let refreshed = written(&Reply::Refresh(client, None))["refresh"].clone();
+        assert_eq!(refreshed.get("expires"), None);
+        let room = |ttl| written(&Reply::SubRefresh(ttl))["sub_refresh"].clone();
+        assert_eq!(room(Some(5)), json!({"expires": true, "ttl": 5}));
+        assert_eq!(room(None), json!({"expires": false}));
+    }
+
+    #[test]
     fn a_ping_of_zero_seconds_promises_no_pings() {
-        let reply = Reply::Connect {
+        let reply = Reply::Connect(Box::new(Connected {
             client: SessionId::random(),
             ping_seconds: 0,
+            ttl: None,
+            data: None,
+            rooms: Vec::new(),
             emulation: None,
-        };
+        }));
         assert_eq!(written(&reply)["connect"].get("ping"), None);
     }
 }

@@ -2,20 +2,19 @@
 
 use std::time::Instant;
 
-use crate::broker::{self, Author, Message, Position};
-use crate::config::PublishAccess;
-use crate::ids::RoomName;
+use crate::broker::{self, Message, Position};
 use crate::protocol::command::{NotJson, Publish};
 use crate::protocol::compact::compact;
 use crate::protocol::reply::Reply;
 use crate::protocol::{ErrorCode, Refusal};
 
+use super::permission;
 use super::{Ask, Desk, Refused, Session, Step, class_of, room_name};
 
 impl Session {
     pub(super) fn publish(&mut self, request: &Publish<'_>, desk: &mut Desk<'_>) -> Refused<Step> {
         let room = room_name(request.channel, desk)?;
-        may_publish(&room, desk)?;
+        permission::publish(&class_of(&room, desk)?, self.standing(&room, desk))?;
         let bad = |error: NotJson| Refusal::new(ErrorCode::BadRequest, error.to_string());
         let Some(data) = request.data.json().map_err(bad)? else {
             return Err(Refusal::new(ErrorCode::BadRequest, "publish needs data"));
@@ -41,25 +40,12 @@ impl Session {
         }
         let message = Message {
             data,
-            author: Some(Author::plain(self.user.clone(), self.id)),
+            author: Some(self.author(&room)),
             id: None,
         };
         let asked = Instant::now();
         let answer = desk.shared.broker.publish(&room, message);
         Ok(Step::Ask(Ask::Publish(room, asked, answer)))
-    }
-}
-
-fn may_publish(room: &RoomName, desk: &Desk<'_>) -> Refused<()> {
-    let denied = |detail| Err(Refusal::new(ErrorCode::PermissionDenied, detail));
-    match class_of(room, desk)?.publish {
-        PublishAccess::Anyone => Ok(()),
-        PublishAccess::Subscribers => match desk.rooms.find(desk.connection, room.as_str()) {
-            Some(_) => Ok(()),
-            None => denied("subscribe to the room before publishing to it"),
-        },
-        PublishAccess::Token => denied("publishing to this room needs a subscription token"),
-        PublishAccess::Server => denied("only the server publishes to this room"),
     }
 }
 

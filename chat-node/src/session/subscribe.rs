@@ -3,14 +3,17 @@
 //! Entering is atomic with the live feed: the member stands in the room before the broker is asked, so nothing
 //! published after the answer can pass it by, and the log lets nothing through that the answer covered.
 
-use crate::broker::{self, Joined, Position};
-use crate::config::{ReadAccess, SubscribeAccess};
-use crate::ids::RoomName;
-use crate::protocol::command::{InChannel, Subscribe};
+use crate::auth::{Checked, RoomPass, TokenError, unix_now};
+use crate::broker::{self, Answer, Joined, Position};
+use crate::config::{ReadAccess, RoomClass};
+use crate::ids::{RoomName, UserId};
+use crate::protocol::command::{InChannel, Offset, Subscribe, Text};
 use crate::protocol::reply::{Reply, Subscribed};
 use crate::protocol::{ErrorCode, Refusal};
 use crate::room::RoomKey;
 
+use super::grant::{RoomGrant, ttl};
+use super::permission::{self, Standing, is_meant};
 use super::{Ask, Desk, Refused, Session, Step, class_of, narrowed, room_name};
 
 /// A subscribe that waits for the broker.
@@ -21,11 +24,27 @@ pub struct Entering {
     was_recovering: bool,
     recoverable: bool,
     rejects_unrecovered: bool,
+    expires_at: Option<u64>,
 }
 
 impl Entering {
     pub(super) fn name(&self) -> &RoomName {
         &self.name
+    }
+}
+
+/// A subscribe as it was asked for.
+#[derive(Clone)]
+pub struct Wish {
+    room: RoomName,
+    /// Where the client was, if it wants what it missed since.
+    resume: Option<Position>,
+    rejects_unrecovered: bool,
+}
+
+impl Wish {
+    pub(super) fn room(&self) -> &RoomName {
+        &self.room
     }
 }
 
@@ -40,37 +59,63 @@ impl Session {
             return Err(Refusal::new(ErrorCode::BadRequest, detail));
         }
         let room = room_name(request.channel, desk)?;
-        let class = class_of(&room, desk)?;
-        if class.subscribe != SubscribeAccess::Anyone {
-            let detail = "this room needs a subscription token";
-            return Err(Refusal::new(ErrorCode::PermissionDenied, detail));
-        }
+        class_of(&room, desk)?;
         if desk.rooms.find(desk.connection, room.as_str()).is_some() {
             return Err(Refusal::new(ErrorCode::AlreadySubscribed, ""));
         }
+        let wish = Wish {
+            resume: (request.recover).then(|| position(request.offset, request.epoch)),
+            rejects_unrecovered: request.rejects_unrecovered(),
+            room,
+        };
+        // What is no text is no token that could be valid either.
+        let token = request.token.decode().unwrap_or("?".into());
+        let auth = &desk.shared.auth;
+        if token.is_empty() || !auth.has_keys() {
+            return self.enter_room(wish, None, desk);
+        }
+        match auth.pass(&token) {
+            Checked::Now(pass) => self.settle_pass(wish, pass, desk),
+            Checked::Later(pass) => Ok(Step::Ask(Ask::Pass(wish, pass))),
+        }
+    }
+
+    /// Goes on when it is known what the token is worth.
+    pub(super) fn settle_pass(
+        &mut self,
+        wish: Wish,
+        pass: Result<RoomPass, TokenError>,
+        desk: &mut Desk<'_>,
+    ) -> Refused<Step> {
+        let pass = checked_pass(&wish.room, &self.user, pass, unix_now())?;
+        self.enter_room(wish, Some(pass), desk)
+    }
+
+    fn enter_room(
+        &mut self,
+        wish: Wish,
+        pass: Option<RoomPass>,
+        desk: &mut Desk<'_>,
+    ) -> Refused<Step> {
+        let class = class_of(&wish.room, desk)?;
+        let standing = Standing {
+            is_meant: is_meant(&wish.room, &self.user),
+            is_member: false,
+            is_vouched: pass.is_some(),
+        };
+        permission::subscribe(&class, standing)?;
         let most = desk.shared.live().limits.rooms_per_session;
         if desk.rooms.places(desk.connection).len() >= most {
             let detail = format!("at most {most} rooms a session");
             return Err(Refusal::new(ErrorCode::LimitExceeded, detail));
         }
-        let recoverable = matches!(class.history, ReadAccess::Anyone | ReadAccess::Subscribers);
-        // An epoch that is no text belongs to no incarnation; "_" is what SDKs send for that.
-        let resume = (request.recover && recoverable).then(|| Position {
-            offset: request.offset.0,
-            epoch: request.epoch.decode().unwrap_or("_".into()).into(),
-        });
-        let (key, first) = desk.rooms.enter(desk.connection, desk.wire, &room);
-        if first {
-            desk.shared.enter(desk.worker, &room);
+        self.forget_grant(&wish.room);
+        let (mut entering, answer) = enter(wish.room.clone(), &class, wish.resume, desk);
+        entering.rejects_unrecovered = wish.rejects_unrecovered;
+        if let Some(pass) = pass {
+            entering.expires_at = pass.expires_at;
+            self.keep_grant(RoomGrant::of_pass(wish.room, pass));
         }
-        let answer = narrowed::join(desk.shared, &room, resume, class.readable());
-        let entering = Entering {
-            room: key,
-            name: room,
-            was_recovering: request.recover,
-            recoverable,
-            rejects_unrecovered: request.rejects_unrecovered(),
-        };
         Ok(Step::Ask(Ask::Join(entering, answer)))
     }
 
@@ -80,12 +125,73 @@ impl Session {
         desk: &mut Desk<'_>,
     ) -> Refused<Step> {
         let room = room_name(request.channel, desk)?;
+        if self.is_given(&room) {
+            let detail = "the server has put the session into this room";
+            return Err(Refusal::new(ErrorCode::PermissionDenied, detail));
+        }
         // Leaving a room that one is not in has the wanted effect: an error would make SDKs close.
         if let Some(key) = desk.rooms.find(desk.connection, room.as_str()) {
             leave(key, desk);
         }
+        self.forget_grant(&room);
         Ok(Step::Reply(Reply::Unsubscribe))
     }
+}
+
+/// The pass, if it is for this room and user, and for some time to come.
+pub(super) fn checked_pass(
+    room: &RoomName,
+    user: &UserId,
+    pass: Result<RoomPass, TokenError>,
+    now: u64,
+) -> Refused<RoomPass> {
+    let denied = |detail: String| Err(Refusal::new(ErrorCode::PermissionDenied, detail));
+    match pass {
+        Ok(pass) if pass.room != room.as_str() => {
+            denied("the token is for another room".to_owned())
+        }
+        Ok(pass) if pass.user != *user => denied("the token is another user's".to_owned()),
+        Ok(pass) if pass.expires_at.is_some_and(|at| at <= now) => {
+            Err(TokenError::Expired("the subscription's time is over").into())
+        }
+        Ok(pass) => Ok(pass),
+        Err(TokenError::Invalid(what)) => denied(format!("invalid token: {what}")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where a client was. An epoch that is no text belongs to no incarnation; "_" is what SDKs send for that.
+pub(super) fn position(offset: Offset, epoch: Text<'_>) -> Position {
+    Position {
+        offset: offset.0,
+        epoch: epoch.decode().unwrap_or("_".into()).into(),
+    }
+}
+
+/// Makes the session a member, and asks the broker where it begins.
+pub(super) fn enter(
+    room: RoomName,
+    class: &RoomClass,
+    resume: Option<Position>,
+    desk: &mut Desk<'_>,
+) -> (Entering, Answer<Joined>) {
+    let recoverable = matches!(class.history, ReadAccess::Anyone | ReadAccess::Subscribers);
+    let was_recovering = resume.is_some();
+    let (key, first) = desk.rooms.enter(desk.connection, desk.wire, &room);
+    if first {
+        desk.shared.enter(desk.worker, &room);
+    }
+    let resume = resume.filter(|_| recoverable);
+    let answer = narrowed::join(desk.shared, &room, resume, class.readable());
+    let entering = Entering {
+        room: key,
+        name: room,
+        was_recovering,
+        recoverable,
+        rejects_unrecovered: false,
+        expires_at: None,
+    };
+    (entering, answer)
 }
 
 pub(super) fn settle(
@@ -95,10 +201,11 @@ pub(super) fn settle(
         was_recovering,
         recoverable,
         rejects_unrecovered,
+        expires_at,
     }: Entering,
     joined: Result<Joined, broker::Error>,
     desk: &mut Desk<'_>,
-) -> Refused<Reply> {
+) -> Refused<Subscribed> {
     let Joined {
         position,
         recovered,
@@ -116,17 +223,19 @@ pub(super) fn settle(
         leave(room, desk);
         return Err(Refusal::new(ErrorCode::UnrecoverablePosition, ""));
     }
-    Ok(Reply::Subscribe(Subscribed {
+    Ok(Subscribed {
         room: name,
         recoverable,
         position,
         was_recovering,
         recovered,
         publications,
-    }))
+        ttl: ttl(expires_at, unix_now()),
+        data: None,
+    })
 }
 
-fn leave(room: RoomKey, desk: &mut Desk<'_>) {
+pub(super) fn leave(room: RoomKey, desk: &mut Desk<'_>) {
     if let Some(room) = desk.rooms.leave(desk.connection, room) {
         desk.shared.leave(desk.worker, &room);
     }

@@ -14,6 +14,8 @@ const MOST_BYTES: usize = 64 * 1024;
 /// Boxed where it is kept: idle connections pay one word for it.
 #[derive(Default)]
 pub struct Asking {
+    /// A question about the whole session is out: everything waits for it.
+    is_about_all: bool,
     rooms: Vec<Room>,
     bytes: usize,
 }
@@ -29,12 +31,12 @@ struct Room {
 
 impl Asking {
     pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
+        self.rooms.is_empty() && !self.is_about_all
     }
 
     /// Whether further commands should wait where they are, whatever their room.
     pub fn is_full(&self) -> bool {
-        self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
+        self.is_about_all || self.rooms.len() >= MOST_ROOMS || self.bytes >= MOST_BYTES
     }
 
     fn room(&mut self, name: &str) -> Option<&mut Room> {
@@ -52,6 +54,11 @@ impl Asking {
     pub fn next_to_go_on(&self) -> Option<RoomName> {
         let answered = self.rooms.iter().find(|room| !room.is_asked);
         answered.map(|room| room.name.clone())
+    }
+
+    /// A question about the whole session is out, or has been answered.
+    pub fn ask_about_all(&mut self, is_out: bool) {
+        self.is_about_all = is_out;
     }
 
     /// A question about the room is out.
@@ -134,6 +141,15 @@ mod tests {
         );
         assert_eq!(asking.next_behind(&room("a")), None);
         assert!(asking.is_empty() && asking.bytes == 0);
+    }
+
+    #[test]
+    fn everything_waits_for_a_question_about_the_session() {
+        let mut asking = Asking::default();
+        asking.ask_about_all(true);
+        assert!(asking.is_full() && !asking.is_empty());
+        asking.ask_about_all(false);
+        assert!(!asking.is_full() && asking.is_empty());
     }
 
     #[test]

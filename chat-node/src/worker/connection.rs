@@ -117,13 +117,25 @@ impl Connection {
             .is_some()
     }
 
-    pub fn ask(&mut self, room: &RoomName) {
-        self.asking.get_or_insert_default().ask(room);
+    /// A question about the room is out; without a room about the whole session.
+    pub fn ask(&mut self, room: Option<&RoomName>) {
+        let asking = self.asking.get_or_insert_default();
+        match room {
+            Some(room) => asking.ask(room),
+            None => asking.ask_about_all(true),
+        }
     }
 
-    pub fn answered(&mut self, room: &RoomName, is_unknown: bool) {
-        if let Some(asking) = &mut self.asking {
-            asking.answered(room, is_unknown);
+    pub fn answered(&mut self, room: Option<&RoomName>, is_unknown: bool) {
+        let Some(asking) = &mut self.asking else {
+            return;
+        };
+        match room {
+            Some(room) => asking.answered(room, is_unknown),
+            None => asking.ask_about_all(false),
+        }
+        if asking.is_empty() {
+            self.asking = None;
         }
     }
 

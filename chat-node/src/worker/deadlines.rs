@@ -29,6 +29,7 @@ impl Worker {
                 self.deadline(key, tick);
             }
         }
+        self.expire();
         self.close_those_behind();
         self.close_interrupted();
         self.settle_down();

@@ -15,12 +15,12 @@ use crate::ids::RoomName;
 use crate::protocol::batch::Kept;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Batch, CloseReason, Command, Encoding, Refusal, Request};
-use crate::session::{Ask, Settled, Step};
+use crate::session::{Ask, Desk, Session, Settled, Step};
 use crate::socket::ConnectionKey;
 
 use super::Worker;
 use super::connection::{Life, Owed};
-use super::missed::FRAME_BYTES;
+use super::missed::{FRAME_BYTES, Missed};
 use super::timer_wheel::{TICK, tick_of};
 
 /// Longer replies are sent at once.
@@ -145,16 +145,27 @@ impl Worker {
     }
 
     fn handle(&mut self, key: ConnectionKey, command: Command<'_>) {
+        let id = command.id;
+        self.shared.metrics.command(command.request.method());
+        self.with_session(key, id, |session, desk| session.handle(command, desk));
+    }
+
+    /// Lets the session take a step, and does what it comes to.
+    fn with_session(
+        &mut self,
+        key: ConnectionKey,
+        id: u32,
+        take: impl FnOnce(&mut Session, &mut Desk<'_>) -> Step,
+    ) {
         let Some((connection, mut desk)) = self.desk(key) else {
             return;
         };
-        let (id, method) = (command.id, command.request.method());
-        desk.shared.metrics.command(method);
         let was_fresh = connection.session.is_fresh();
-        let step = connection.session.handle(command, &mut desk);
+        let step = take(&mut connection.session, &mut desk);
         if was_fresh && !connection.session.is_fresh() {
             self.after_connect(key);
         }
+        self.schedule_new_expiry(key);
         match step {
             Step::Silent => {}
             Step::Reply(reply) => self.reply(key, id, reply),
@@ -239,16 +250,18 @@ impl Worker {
         else {
             return;
         };
-        let room = ask.room().clone();
-        connection.ask(&room);
+        let room = ask.room().cloned();
+        connection.ask(room.as_ref());
         spawn_local(async move {
             let settled = ask.await;
             let mut worker = worker.borrow_mut();
             if let Some(connection) = worker.connections.get_mut(key) {
-                connection.answered(&room, settled.is_unknown_publish());
+                connection.answered(room.as_ref(), settled.is_unknown_publish());
             }
             worker.settle(key, id, settled);
-            worker.go_on_behind(key, &room);
+            if let Some(room) = &room {
+                worker.go_on_behind(key, room);
+            }
             worker.send_replies(key);
             worker.resume_input(key);
             worker.leave_if_answered(key);
@@ -293,14 +306,10 @@ impl Worker {
     }
 
     fn settle(&mut self, key: ConnectionKey, id: u32, settled: Settled) {
-        let Some((connection, mut desk)) = self.desk(key) else {
-            return;
-        };
-        if connection.is_closing() {
-            return;
+        let connection = self.connections.get(key);
+        if connection.is_some_and(|connection| !connection.is_closing()) {
+            self.with_session(key, id, |session, desk| session.settle(settled, desk));
         }
-        let reply = connection.session.settle(settled, &mut desk);
-        self.reply(key, id, reply);
     }
 
     fn reply(&mut self, key: ConnectionKey, id: u32, mut reply: Reply) {
@@ -312,11 +321,11 @@ impl Worker {
             return;
         };
         connection.wire.write_reply(&mut self.replies, id, &reply);
-        let Some(missed) = missed else {
+        if missed.is_empty() {
             return;
-        };
-        let fits = missed.is_empty();
-        connection.missed.get_or_insert_default().push_back(missed);
+        }
+        let fits = missed.iter().all(Missed::is_empty);
+        connection.missed.get_or_insert_default().extend(missed);
         if !fits {
             self.send_replies(key);
         }

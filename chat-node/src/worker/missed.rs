@@ -25,17 +25,39 @@ pub(super) struct Missed {
 }
 
 impl Worker {
-    /// Takes off a subscribe's reply what does not fit. `None` for any other reply.
-    pub(super) fn missed(&self, reply: &mut Reply) -> Option<Missed> {
-        let Reply::Subscribe(subscribed) = reply else {
-            return None;
+    /// Takes off a reply what does not fit, for each room that the session enters by it.
+    pub(super) fn missed(&self, reply: &mut Reply) -> Vec<Missed> {
+        let entered = match reply {
+            Reply::Subscribe(subscribed) => std::slice::from_mut(subscribed),
+            Reply::Connect(connected) => &mut connected.rooms,
+            _ => return Vec::new(),
         };
-        let (room, upto) = (subscribed.room.clone(), subscribed.position.offset);
-        Some(Missed {
-            room,
-            upto,
-            publications: subscribed.split_off(FRAME_BYTES).into_iter(),
-        })
+        let mut room_left = FRAME_BYTES;
+        let missed = entered.iter_mut().map(|subscribed| {
+            let (room, upto) = (subscribed.room.clone(), subscribed.position.offset);
+            let rest = subscribed.split_off(room_left);
+            let kept = subscribed.publications.iter();
+            let kept: usize = kept.map(|publication| publication.wire_bytes()).sum();
+            room_left = room_left.saturating_sub(kept);
+            Missed {
+                room,
+                upto,
+                publications: rest.into_iter(),
+            }
+        });
+        missed.collect()
+    }
+
+    /// Forgets what is still to be sent of a room that the session has left.
+    pub(super) fn forget_missed(&mut self, key: ConnectionKey, room: &RoomName) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Some(missed) = &mut connection.missed
+        {
+            missed.retain(|missed| missed.room != *room);
+            if missed.is_empty() {
+                connection.missed = None;
+            }
+        }
     }
 
     /// Sends on until the socket is blocked; when all is sent, the member enters the feed.

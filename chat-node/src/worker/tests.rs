@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{Accepted, Event, Inbox, start};
+use crate::auth::Auth;
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Publication, Readable,
@@ -80,12 +81,9 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
-        let shared = Shared::new(
-            Config::default(),
-            Metrics::new(100).unwrap(),
-            broker.clone(),
-            registry.clone(),
-        );
+        let (config, metrics) = (Config::default(), Metrics::new(100).unwrap());
+        let auth = Auth::start(&config, &metrics.auth).unwrap();
+        let shared = Shared::new(config, metrics, auth, broker.clone(), registry.clone());
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -182,11 +182,11 @@ fn keep_size(managed: &mut ManagedNats, set: &Value, unsupported: &mut Vec<Strin
     managed.storage.size = size;
 }
 
-/// Nodes of this release let clients in without a token, or not at all.
+/// Nodes are told of no other way in yet.
 fn check_auth(spec: &ChatServiceSpec, wrong: &mut Vec<String>) {
     if !spec.auth.allow_anonymous {
         wrong.push(
-            "nobody could connect: nodes of this release do not read auth.jwt and auth.connectWebhook yet, \
+            "nobody could connect: this release of the operator does not carry out auth.jwt and auth.connectWebhook yet, \
              so auth.allowAnonymous must be true"
                 .to_owned(),
         );

@@ -9,10 +9,11 @@ import * as history from './scenarios/history.mjs';
 import * as network from './scenarios/network.mjs';
 import * as node from './scenarios/node.mjs';
 import * as slow from './scenarios/slow.mjs';
+import * as tokens from './scenarios/tokens.mjs';
 import { load, names } from './sdks.mjs';
 import { Stage } from './stage.mjs';
 
-const scenarios = { ...chat, ...errors, ...history, ...network, ...node, ...slow };
+const scenarios = { ...chat, ...errors, ...history, ...network, ...node, ...slow, ...tokens };
 const [name, url, sdk = 'centrifuge'] = process.argv.slice(2);
 const scenario = Object.hasOwn(scenarios, name ?? '') && scenarios[name];
 if (!scenario || !url || !names.includes(sdk)) {

@@ -14,11 +14,12 @@ import errors
 import history
 import network
 import node
+import tokens
 from stage import Stage
 
 SCENARIOS = {
     name: scenario
-    for module in (chat, errors, history, network, node)
+    for module in (chat, errors, history, network, node, tokens)
     for name, scenario in inspect.getmembers(module, inspect.iscoroutinefunction)
     if scenario.__module__ == module.__name__ and not name.startswith("_")
 }

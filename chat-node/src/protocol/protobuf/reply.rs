@@ -9,37 +9,22 @@ use super::wire::push::Event;
 use super::wire::reply::Body;
 use crate::broker::{Author, Publication};
 use crate::protocol::push::Push;
-use crate::protocol::reply::{Reply, VERSION, message};
+use crate::protocol::reply::{Connected, Reply, Subscribed, VERSION, message};
 
 /// Appends the reply to command `id`.
 pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
     let body = match reply {
-        Reply::Connect {
-            client,
-            ping_seconds,
-            emulation,
-        } => {
-            let (session, node) = emulation
-                .as_ref()
-                .map(|emulation| (emulation.session.clone(), emulation.node.clone()))
-                .unwrap_or_default();
-            Body::Connect(wire::ConnectResult {
-                client: client.to_string(),
-                version: VERSION.to_owned(),
-                ping: *ping_seconds as u32,
-                pong: *ping_seconds > 0,
-                session,
-                node,
-            })
-        }
-        Reply::Subscribe(subscribed) => Body::Subscribe(wire::SubscribeResult {
-            recoverable: subscribed.recoverable,
-            positioned: subscribed.recoverable,
-            epoch: subscribed.position.epoch.to_string(),
-            offset: subscribed.position.offset,
-            was_recovering: subscribed.was_recovering,
-            recovered: subscribed.recovered,
-            publications: publications(&subscribed.publications),
+        Reply::Connect(connected) => Body::Connect(self::connected(connected)),
+        Reply::Subscribe(subscribed) => Body::Subscribe(self::subscribed(subscribed)),
+        Reply::Refresh(client, ttl) => Body::Refresh(wire::RefreshResult {
+            client: client.to_string(),
+            version: VERSION.to_owned(),
+            expires: ttl.is_some(),
+            ttl: seconds(*ttl),
+        }),
+        Reply::SubRefresh(ttl) => Body::SubRefresh(wire::SubRefreshResult {
+            expires: ttl.is_some(),
+            ttl: seconds(*ttl),
         }),
         Reply::Unsubscribe => Body::Unsubscribe(wire::Empty {}),
         Reply::Publish => Body::Publish(wire::Empty {}),
@@ -64,6 +49,13 @@ pub fn write_push(out: &mut Vec<u8>, push: &Push<'_>) {
         Push::Publication(room, publication) => (
             room.as_str().to_owned(),
             Event::Pub(self::publication(publication)),
+        ),
+        Push::Unsubscribe(room, why) => (
+            room.as_str().to_owned(),
+            Event::Unsubscribe(wire::Unsubscribe {
+                code: why.code(),
+                reason: why.reason().to_owned(),
+            }),
         ),
         Push::Disconnect(reason) => (
             String::new(),
@@ -93,6 +85,48 @@ fn write(out: &mut Vec<u8>, id: u32, body: Body) {
     reply
         .encode_length_delimited(out)
         .expect("memory has room for every message");
+}
+
+fn connected(connected: &Connected) -> wire::ConnectResult {
+    let emulation = connected.emulation.as_ref();
+    let (session, node) = emulation
+        .map(|emulation| (emulation.session.clone(), emulation.node.clone()))
+        .unwrap_or_default();
+    let rooms = connected.rooms.iter();
+    wire::ConnectResult {
+        client: connected.client.to_string(),
+        version: VERSION.to_owned(),
+        expires: connected.ttl.is_some(),
+        ttl: seconds(connected.ttl),
+        data: connected.data.clone().unwrap_or_default(),
+        subs: rooms
+            .map(|room| (room.room.as_str().to_owned(), subscribed(room)))
+            .collect(),
+        ping: connected.ping_seconds as u32,
+        pong: connected.ping_seconds > 0,
+        session,
+        node,
+    }
+}
+
+fn subscribed(subscribed: &Subscribed) -> wire::SubscribeResult {
+    wire::SubscribeResult {
+        expires: subscribed.ttl.is_some(),
+        ttl: seconds(subscribed.ttl),
+        recoverable: subscribed.recoverable,
+        positioned: subscribed.recoverable,
+        epoch: subscribed.position.epoch.to_string(),
+        offset: subscribed.position.offset,
+        data: subscribed.data.clone().unwrap_or_default(),
+        was_recovering: subscribed.was_recovering,
+        recovered: subscribed.recovered,
+        publications: publications(&subscribed.publications),
+    }
+}
+
+/// No SDK waits as long as this number can say.
+fn seconds(ttl: Option<u64>) -> u32 {
+    ttl.map_or(0, |ttl| u32::try_from(ttl).unwrap_or(u32::MAX))
 }
 
 fn publications(publications: &[Arc<Publication>]) -> Vec<wire::Publication> {

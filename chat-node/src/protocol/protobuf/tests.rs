@@ -9,7 +9,7 @@ use super::wire::reply::Body;
 use super::*;
 use crate::broker::{Author, Position, Publication};
 use crate::ids::{RoomName, SessionId, UserId};
-use crate::protocol::push::Push;
+use crate::protocol::push::{Push, Unsubscribed};
 use crate::protocol::reply::{Reply, Subscribed};
 
 /// What an SDK sent: connect with the name `js`, then an rpc.
@@ -132,6 +132,8 @@ fn replies_and_pushes_say_what_those_in_json_say() {
         was_recovering: true,
         recovered: true,
         publications: vec![publication.clone()],
+        ttl: Some(60),
+        data: Some(Bytes::from_static(b"[1]")),
     });
     let mut out = Vec::new();
     write_reply(&mut out, 5, &reply);
@@ -142,6 +144,8 @@ fn replies_and_pushes_say_what_those_in_json_say() {
         panic!("{reply:?}");
     };
     assert_eq!((reply.id, subscribed.offset), (5, 7));
+    assert_eq!((subscribed.expires, subscribed.ttl), (true, 60));
+    assert_eq!(subscribed.data, &b"[1]"[..]);
     assert!(subscribed.recoverable && subscribed.positioned);
     assert!(subscribed.recovered && subscribed.was_recovering);
     let push = wire::Reply::decode_length_delimited(&mut rest).unwrap();
@@ -156,6 +160,69 @@ fn replies_and_pushes_say_what_those_in_json_say() {
     assert_eq!(pushed.data, publication.data);
     assert_eq!(pushed.info.unwrap().conn_info, "{\"name\":\"Ann\"}");
     assert!(rest.is_empty());
+}
+
+#[test]
+fn tokens_are_read_and_expiry_is_told() {
+    let read = |method: Method| {
+        let bytes = framed(1, method);
+        let mut kept = wire::Command::default();
+        let command = Commands::new(&bytes).next(&mut kept).unwrap().unwrap();
+        format!("{:?}", command.request)
+    };
+    let connect = wire::ConnectRequest {
+        token: "T1".to_owned(),
+        subs: [(
+            "news".to_owned(),
+            wire::SubscribeRequest {
+                recover: true,
+                offset: 40,
+                ..Default::default()
+            },
+        )]
+        .into(),
+    };
+    let connect = read(Method::Connect(connect));
+    assert!(
+        connect.contains("T1") && connect.contains("news") && connect.contains("40"),
+        "{connect}"
+    );
+    let refresh = wire::SubRefreshRequest {
+        channel: "room".to_owned(),
+        token: "T2".to_owned(),
+    };
+    let refresh = read(Method::SubRefresh(refresh));
+    assert!(
+        refresh.contains("T2") && refresh.contains("room"),
+        "{refresh}"
+    );
+    let written = |reply: &Reply| {
+        let mut out = Vec::new();
+        write_reply(&mut out, 1, reply);
+        wire::Reply::decode_length_delimited(&out[..])
+            .unwrap()
+            .body
+            .unwrap()
+    };
+    let Body::Refresh(refreshed) = written(&Reply::Refresh(SessionId::random(), Some(9))) else {
+        panic!("another reply");
+    };
+    assert_eq!((refreshed.expires, refreshed.ttl), (true, 9));
+    let Body::SubRefresh(refreshed) = written(&Reply::SubRefresh(None)) else {
+        panic!("another reply");
+    };
+    assert_eq!((refreshed.expires, refreshed.ttl), (false, 0));
+    let mut out = Vec::new();
+    let room = RoomName::parse("lobby", 255).unwrap();
+    write_push(&mut out, &Push::Unsubscribe(&room, Unsubscribed::Expired));
+    let reply = wire::Reply::decode_length_delimited(&out[..]).unwrap();
+    let Some(Body::Push(push)) = reply.body else {
+        panic!("{reply:?}");
+    };
+    let Some(wire::push::Event::Unsubscribe(unsubscribe)) = push.event else {
+        panic!("{:?}", push.event);
+    };
+    assert_eq!((push.channel.as_str(), unsubscribe.code), ("lobby", 2501));
 }
 
 /// Commands, whole or damaged.

@@ -1,0 +1,108 @@
+//! The keys of a file, read again when it changes.
+//!
+//! The file is read every second and its text compared: a Secret's file changes by a link that is exchanged somewhere
+//! above it, which watching the file would miss.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::keys::{Keys, KeysError};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum FileProblem {
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("cannot be used: {0}")]
+    Unusable(#[from] KeysError),
+}
+
+pub type Current = Arc<ArcSwap<Keys>>;
+
+/// Reads the file, and keeps reading it on the runtime that this is called in.
+pub fn open(path: PathBuf) -> Result<Current, FileProblem> {
+    let text = std::fs::read(&path)?;
+    let current: Current = Arc::new(ArcSwap::from_pointee(Keys::from_file(&text)?));
+    tokio::spawn(keep(path, blake3::hash(&text), current.clone()));
+    Ok(current)
+}
+
+async fn keep(path: PathBuf, mut seen: blake3::Hash, current: Current) {
+    let mut interval = tokio::time::interval(INTERVAL);
+    let mut is_unreadable = false;
+    loop {
+        interval.tick().await;
+        // A file system may take its time: that is no reason to hold up requests.
+        let file = path.clone();
+        let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
+        let text = match read.map_err(std::io::Error::other).flatten() {
+            Ok(text) => text,
+            Err(error) => {
+                if !std::mem::replace(&mut is_unreadable, true) {
+                    let file = path.display();
+                    tracing::warn!(%error, %file, "cannot read the keys for tokens again: the old ones stay");
+                }
+                continue;
+            }
+        };
+        is_unreadable = false;
+        let hash = blake3::hash(&text);
+        if std::mem::replace(&mut seen, hash) != hash {
+            renew(&path, &text, &current);
+        }
+    }
+}
+
+fn renew(path: &Path, text: &[u8], current: &Current) {
+    let file = path.display();
+    match Keys::from_file(text) {
+        Ok(keys) => {
+            tracing::info!(%file, keys = keys.count(), "the keys for tokens have changed");
+            current.store(Arc::new(keys));
+        }
+        Err(error) => {
+            tracing::warn!(%file, %error, "cannot use the changed keys for tokens: the old ones stay");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jsonwebtoken::Algorithm;
+
+    fn secrets(current: &Current) -> Vec<Vec<u8>> {
+        let keys = current.load();
+        let fitting = keys.fitting(Algorithm::HS256, None);
+        fitting
+            .map(|key| key.material.as_bytes().to_vec())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        write("the first secret");
+        let current = open(file.path().to_owned()).unwrap();
+        assert_eq!(secrets(&current), [b"the first secret".to_vec()]);
+        write("the second secret");
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while secrets(&current) != [b"the second secret".to_vec()] {
+            assert!(tokio::time::Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[test]
+    fn a_bad_file_changes_nothing() {
+        let keys = Keys::from_file(b"the first secret").unwrap();
+        let current: Current = Arc::new(ArcSwap::from_pointee(keys));
+        renew(Path::new("keys"), b"short", &current);
+        assert_eq!(secrets(&current), [b"the first secret".to_vec()]);
+    }
+}
