@@ -17,12 +17,14 @@ FUZZ_SECONDS ?= 60
 # Messages for each fault of `make chaos`, and a part of the names of those that are wanted.
 NATTER_CHAOS_MESSAGES ?= 100000
 FAULT ?=
+# A part of the names of the tests that are wanted of `make e2e`.
+TEST ?=
 # More arguments for `make dev` (chat-node) and `make bench` (bench.py).
 ARGS ?=
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: dev
 dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 and :8081 (ARGS="--workers 2")
@@ -108,6 +110,29 @@ bench: ## Measure a node beside a bare send loop and its peers (ARGS="--only mem
 .PHONY: chaos
 chaos: nats-tools ## Every fault at NATTER_CHAOS_MESSAGES messages, about 3 minutes each (FAULT=kill for some)
 	$(STEP) "Chaos" env NATTER_CHAOS_MESSAGES=$(NATTER_CHAOS_MESSAGES) cargo test --locked -p natter-tests --test cluster_delivery -- --nocapture --test-threads 1 $(FAULT)
+
+.PHONY: cluster-tools
+cluster-tools: ## Build Kubernetes and Helm for the cluster tests (10 minutes the first time)
+	$(STEP) "Build Kubernetes" tests/cluster/build.sh target/cluster/bin
+
+.PHONY: images
+images: ## Write the image archives of the programs to target/cluster/images
+	$(STEP) "Build nats-server and Helm" tests/cluster/build.sh target/cluster/bin nats-server helm
+	$(STEP) "Images" tests/cluster/images.sh target/cluster/images
+
+.PHONY: cluster
+cluster: cluster-tools images ## Start a Kubernetes of three nodes to play with (tests/cluster/cluster.sh down)
+	$(STEP) "Start the cluster" tests/cluster/cluster.sh up
+	$(STEP) "Load the images" bash -c 'for image in target/cluster/images/*.tar; do tests/cluster/cluster.sh load $$image; done'
+
+.PHONY: e2e
+e2e: $(if $(KUBECONFIG),,cluster-tools) images ## Tests on a real Kubernetes: one of its own, or that of KUBECONFIG (TEST=rollout for some)
+	$(STEP) "Cluster tests" tests/cluster/e2e.sh $(TEST)
+
+.PHONY: chart
+chart: ## Check the alerts and the dashboards
+	$(STEP) "Build promtool" tests/cluster/build.sh target/cluster/bin promtool
+	$(STEP) "Chart" tests/chart/check.sh target/cluster/bin
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)

@@ -22,7 +22,12 @@ fn main() -> ExitCode {
     let result = match Config::load(std::env::args_os()) {
         Ok(Invocation::Serve(config)) => serve(*config),
         Ok(Invocation::Probe(asked)) => {
-            return match probe::probe(&asked.url.to_string(), asked.timeout) {
+            let url = asked.url.to_string();
+            let result = match asked.url.scheme_str() {
+                Some("ws") => probe::chat(&url, &asked.room, asked.timeout),
+                _ => probe::probe(&url, asked.timeout),
+            };
+            return match result {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(error, FAILED),
             };

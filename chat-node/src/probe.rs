@@ -1,8 +1,12 @@
-//! `chat-node probe`: asks a node's admin port how it is, for images without a shell.
+//! `chat-node probe`: asks a node's admin port how it is, or chats with it, for images without a shell.
+
+mod chat;
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
+
+pub use chat::chat;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,18 +20,13 @@ pub enum Error {
     },
     #[error("{url} answered {status}")]
     Unhealthy { url: String, status: String },
+    #[error("nobody can chat at {url}: {said}")]
+    Refused { url: String, said: String },
 }
 
 /// Succeeds if `url` answers 200 within `timeout`.
 pub fn probe(url: &str, timeout: Duration) -> Result<(), Error> {
-    let bad_url = || Error::BadUrl(url.to_owned());
-    let rest = url.strip_prefix("http://").ok_or_else(bad_url)?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let address = authority
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(bad_url)?;
+    let (address, authority, path) = resolve(url, "http://")?;
     let ask = || -> io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_read_timeout(Some(timeout))?;
@@ -60,4 +59,16 @@ pub fn probe(url: &str, timeout: Duration) -> Result<(), Error> {
             status.to_owned()
         },
     })
+}
+
+/// Address, authority and path of a URL with this scheme. Without a port it is 80.
+fn resolve<'a>(url: &'a str, scheme: &str) -> Result<(SocketAddr, &'a str, &'a str), Error> {
+    let bad_url = || Error::BadUrl(url.to_owned());
+    let rest = url.strip_prefix(scheme).ok_or_else(bad_url)?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let addresses = authority
+        .to_socket_addrs()
+        .or_else(|_| format!("{authority}:80").to_socket_addrs());
+    let address = addresses.ok().and_then(|mut addresses| addresses.next());
+    Ok((address.ok_or_else(bad_url)?, authority, path))
 }

@@ -3,6 +3,7 @@
 //! It answers pings by itself unless told otherwise, and checks everything it reads (`check`).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -47,7 +48,12 @@ impl Publication {
 impl Client {
     /// Opens a WebSocket and sends nothing.
     pub async fn open(node: &Node) -> Self {
-        let socket = within("a WebSocket", Socket::open(node.address)).await;
+        Self::open_at(node.address).await
+    }
+
+    /// Opens a WebSocket to whatever node answers at an address, and sends nothing.
+    pub async fn open_at(address: SocketAddr) -> Self {
+        let socket = within("a WebSocket", Socket::open(address)).await;
         let socket = socket.expect("the node upgrades");
         Self {
             socket,
@@ -61,6 +67,13 @@ impl Client {
     /// Opens a WebSocket and connects.
     pub async fn connect(node: &Node) -> Self {
         let mut client = Self::open(node).await;
+        client.ask("connect", json!({})).await;
+        client
+    }
+
+    /// Opens a WebSocket to whatever node answers at an address, and connects.
+    pub async fn connect_at(address: SocketAddr) -> Self {
+        let mut client = Self::open_at(address).await;
         client.ask("connect", json!({})).await;
         client
     }

@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod http;
+pub mod kubernetes;
 pub mod links;
 pub mod metrics;
 pub mod nats;

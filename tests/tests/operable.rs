@@ -222,6 +222,26 @@ async fn a_node_that_serves_is_healthy_and_ready() {
 }
 
 #[tokio::test]
+async fn probe_chats_through_the_clients_port() {
+    let node = Node::start(&[]).await;
+    let url = format!("ws://{}/connection/websocket", node.address);
+    let probe = ["probe", "--url", &url];
+    let chatted = Node::with(&probe).refused().await;
+    assert_eq!(chatted.code, Some(0), "{chatted:?}");
+    assert_eq!(node.metric("natter_publications_total").await, 1.0);
+
+    let nowhere = [&probe[..], &["--room", "unknown:room"]].concat();
+    let nowhere = Node::with(&nowhere).refused().await;
+    assert_eq!(nowhere.code, Some(1));
+    assert!(nowhere.stderr.contains("unknown channel"), "{nowhere:?}");
+
+    let page = format!("ws://{}/", node.address);
+    let page = Node::with(&["probe", "--url", &page]).refused().await;
+    assert_eq!(page.code, Some(1));
+    assert!(page.stderr.contains("nobody can chat at"), "{page:?}");
+}
+
+#[tokio::test]
 async fn probe_tells_a_ready_node_from_a_dead_one() {
     let mut node = Node::start(&[]).await;
     let url = format!("http://{}/readyz", node.admin);

@@ -30,10 +30,11 @@ pub enum Invocation {
     Nats(NatsCommand),
 }
 
-/// A health check: ask `url`, wait at most `timeout` for its answer.
+/// A health check: ask `url`, or chat there in `room`; wait at most `timeout`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Probe {
     pub url: Uri,
+    pub room: String,
     pub timeout: Duration,
 }
 
@@ -52,11 +53,14 @@ struct Cli {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Ask a running node whether it is ready: exit code 0 if so, for images without a shell
+    /// Ask a running node whether it is ready, or chat with it: exit code 0 if so, for images without a shell
     Probe {
-        /// What to ask [default: /readyz on the admin address]
-        #[arg(long, value_name = "URL", value_parser = http_url)]
+        /// What to ask, or with ws:// where to publish and read a message [default: /readyz on the admin address]
+        #[arg(long, value_name = "URL", value_parser = probe_url)]
         url: Option<Uri>,
+        /// The room for the message
+        #[arg(long, value_name = "ROOM", default_value = "natter-probe")]
+        room: String,
         /// How long to wait for the answer
         #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = between(MILLISECOND..=HOUR))]
         timeout: Duration,
@@ -83,10 +87,11 @@ pub(super) fn load(
     let (flags, _) = parse(Cli::command(), &args, &Layers::new())?;
     if let Some(Action::Probe {
         url: Some(url),
+        room,
         timeout,
     }) = flags.action
     {
-        return Ok(Invocation::Probe(Probe { url, timeout }));
+        return Ok(Invocation::Probe(Probe { url, room, timeout }));
     }
     let from_environment = || environment.get(&variable("config"));
     let file = match flags.file {
@@ -103,9 +108,9 @@ pub(super) fn load(
     let (Cli { config, action, .. }, given) = parse(Cli::command(), &args, &layers)?;
 
     match action {
-        Some(Action::Probe { url, timeout }) => {
+        Some(Action::Probe { url, room, timeout }) => {
             let url = url.unwrap_or_else(|| readiness_url(config.listening.admin_listen));
-            return Ok(Invocation::Probe(Probe { url, timeout }));
+            return Ok(Invocation::Probe(Probe { url, room, timeout }));
         }
         Some(Action::Nats(command)) => {
             if let NatsCommand::Init(init) = &command {
@@ -311,10 +316,14 @@ fn readiness_url(mut admin: SocketAddr) -> Uri {
     url.parse().expect("an address and a path make a URL")
 }
 
-fn http_url(text: &str) -> Result<Uri, String> {
+fn probe_url(text: &str) -> Result<Uri, String> {
     let url: Option<Uri> = text.parse().ok();
     url.filter(|url| {
-        url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty())
+        matches!(url.scheme_str(), Some("http" | "ws"))
+            && url.host().is_some_and(|host| !host.is_empty())
     })
-    .ok_or_else(|| "expected a URL such as http://127.0.0.1:9090/readyz".to_owned())
+    .ok_or_else(|| {
+        "expected a URL such as http://127.0.0.1:9090/readyz or ws://lobby/connection/websocket"
+            .to_owned()
+    })
 }

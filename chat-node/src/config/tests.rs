@@ -706,7 +706,7 @@ fn a_probe_asks_the_admin_address_of_the_same_configuration() {
     );
     assert_eq!(
         error(&["probe", "--url", "ftp://node"], &[]),
-        "--url: expected a URL such as http://127.0.0.1:9090/readyz, found 'ftp://node'"
+        "--url: expected a URL such as http://127.0.0.1:9090/readyz or ws://lobby/connection/websocket, found 'ftp://node'"
     );
 }
 
