@@ -33,7 +33,7 @@ pub fn for_clients(service: &ValidatedService) -> Service {
                 ..port("clients", CLIENT_PORT)
             }]),
             session_affinity: Some(format!("{session_affinity:?}")),
-            session_affinity_config: sticks.then(|| SessionAffinityConfig {
+            session_affinity_config: sticks.then_some(SessionAffinityConfig {
                 client_ip: Some(ClientIPConfig {
                     timeout_seconds: Some(session_affinity_config.client_ip.timeout_seconds),
                 }),
