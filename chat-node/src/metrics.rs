@@ -14,9 +14,11 @@ use prometheus::{
 };
 pub use reload::ReloadMetrics;
 
+use crate::protocol::Wire;
+
 pub struct Metrics {
     registry: Registry,
-    pub connections: IntGauge,
+    connections: IntGaugeVec,
     pub connections_limit: IntGauge,
     pub sessions: IntGauge,
     pub rooms: IntGauge,
@@ -56,9 +58,7 @@ impl Metrics {
         registry.register(Box::new(process))?;
         let register = Register(&registry);
         let metrics = Self {
-            connections: register
-                .gauge_vec("connections", "Open client connections.", &["transport"])?
-                .with_label_values(&["websocket"]),
+            connections: register.gauge_vec("connections", "Open client connections.", &["transport"])?,
             connections_limit: register
                 .gauge("connections_limit", "Most sessions this node takes (limits.connections).")?,
             sessions: register.gauge("sessions", "Sessions: connections whose connect command was accepted.")?,
@@ -120,6 +120,9 @@ impl Metrics {
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for wire in Wire::ALL {
+            metrics.connections(wire).set(0);
+        }
         metrics.connections_limit.set(connections_limit as i64);
         Ok(metrics)
     }
@@ -127,6 +130,11 @@ impl Metrics {
     /// Registers what a broker over NATS counts. Call once.
     pub fn nats(&self) -> Result<NatsMetrics, prometheus::Error> {
         NatsMetrics::new(&Register(&self.registry))
+    }
+
+    /// The connections of one transport.
+    pub fn connections(&self, wire: Wire) -> IntGauge {
+        self.connections.with_label_values(&[wire.transport()])
     }
 
     pub fn disconnect(&self, code: u16) {

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
 use crate::session::users::UserSessions;
+use crate::worker::emulated::{self, EmulationKey};
 use crate::worker::{self, Event, Inbox};
 use crate::{drain, http, reload};
 
@@ -35,6 +36,8 @@ pub struct Shared {
     pub(crate) sessions: AtomicUsize,
     pub(crate) user_sessions: UserSessions,
     connects: Mutex<Rate>,
+    /// Proves where sessions are whose commands come beside their connections.
+    pub(crate) emulation_key: EmulationKey,
     started: Instant,
 }
 
@@ -55,6 +58,7 @@ impl Shared {
             sessions: AtomicUsize::new(0),
             user_sessions: UserSessions::default(),
             connects: Mutex::default(),
+            emulation_key: emulated::random_key(),
             started: Instant::now(),
             live: ArcSwap::from_pointee(config.live()),
             config,

@@ -6,6 +6,7 @@
 mod asking;
 mod connection;
 mod deadlines;
+pub mod emulated;
 mod expiry;
 mod input;
 mod missed;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotmap::SlotMap;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use crate::broker::Epoch;
@@ -37,7 +38,8 @@ use crate::room::registry::WorkerIndex;
 use crate::session::Desk;
 use crate::socket::{ConnectionKey, Written};
 
-use connection::{Connection, Life};
+use connection::{Connection, Life, Owed};
+use emulated::Arrived;
 use timer_wheel::TimerWheel;
 
 /// What other threads tell a worker.
@@ -50,6 +52,12 @@ pub enum Event {
         room: RoomName,
         epoch: Epoch,
     },
+    /// Commands for a session that came beside its connection.
+    Commands {
+        connection: ConnectionKey,
+        commands: Bytes,
+        arrived: oneshot::Sender<Arrived>,
+    },
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -60,11 +68,13 @@ pub enum Event {
     Stop,
 }
 
-/// A socket whose WebSocket handshake is done.
+/// A socket that is a client's from now on.
 pub struct Accepted {
     pub stream: std::net::TcpStream,
     pub wire: Wire,
-    /// The bytes that came right behind the handshake.
+    /// What is to be written before anything else.
+    pub head: Bytes,
+    /// The bytes that came right behind a WebSocket's handshake; the first commands of anything else.
     pub early: Bytes,
     /// Since when the client has had time to connect, by the node's clock.
     pub at: Duration,
@@ -229,6 +239,14 @@ impl Worker {
             Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
             Event::Interrupted { room, epoch } => self.interrupt(&room, epoch),
+            Event::Commands {
+                connection,
+                commands,
+                arrived,
+            } => {
+                // Whoever brought them may have gone meanwhile.
+                let _ = arrived.send(self.take_emulated(connection, &commands));
+            }
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -242,6 +260,7 @@ impl Worker {
         let Accepted {
             stream,
             wire,
+            head,
             early,
             at,
         } = accepted;
@@ -258,13 +277,21 @@ impl Worker {
         let key = self
             .connections
             .insert(Connection::new(stream.clone(), wire));
-        self.shared.metrics.connections.inc();
+        self.shared.metrics.connections(wire).inc();
         self.schedule(key, at + self.shared.config.limits.handshake_timeout);
+        if !head.is_empty()
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.owed = Some(Box::new(Owed(head.into())));
+            self.owing.push(key);
+        }
         if self.draining {
             self.close(key, &CloseReason::SHUTDOWN);
             return;
         }
-        if !early.is_empty() {
+        if !wire.is_websocket() {
+            self.take_commands(key, &early);
+        } else if !early.is_empty() {
             self.take_bytes(key, &mut early.to_vec());
         }
         self.start_reading(key);
@@ -378,7 +405,7 @@ impl Worker {
         if let Some(connection) = self.connections.remove(key) {
             connection.socket.abort();
             self.load.connections.fetch_sub(1, Relaxed);
-            self.shared.metrics.connections.dec();
+            self.shared.metrics.connections(connection.wire).dec();
         }
     }
 

@@ -20,6 +20,7 @@ pub mod process;
 pub mod raw;
 pub mod script;
 pub mod socket;
+pub mod stream;
 pub mod tokens;
 pub mod wait;
 pub mod web_service;

@@ -51,7 +51,7 @@ impl CloseReason {
         Self::with_detail(code, "protocol error", detail.as_ref())
     }
 
-    fn with_detail(code: u16, text: &str, detail: &str) -> Self {
+    pub(super) fn with_detail(code: u16, text: &str, detail: &str) -> Self {
         let mut reason = format!("{text}: {detail}");
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         Self {

@@ -50,6 +50,12 @@ impl Push<'_> {
     /// Appends `{"push":{…}}`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"push":"#);
+        self.write_bare(out);
+        out.push(b'}');
+    }
+
+    /// Appends what stands in `push`.
+    pub fn write_bare(&self, out: &mut Vec<u8>) {
         match self {
             Self::Publication(room, publication) => {
                 out.extend_from_slice(br#"{"channel":"#);
@@ -75,7 +81,6 @@ impl Push<'_> {
                 out.extend_from_slice(b"}}");
             }
         }
-        out.push(b'}');
     }
 }
 

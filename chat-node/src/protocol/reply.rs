@@ -32,6 +32,8 @@ pub struct Connected {
     pub client: SessionId,
     /// Seconds between the server's pings; 0 means none.
     pub ping_seconds: u64,
+    /// Whether the client has to answer pings.
+    pub pong: bool,
     /// After how many seconds the client has to refresh; `None`: never.
     pub ttl: Option<u64>,
     pub data: Option<Bytes>,
@@ -85,6 +87,13 @@ impl Subscribed {
 }
 
 impl Reply {
+    /// Appends the reply without the id of a command: what stands in a push that says the same.
+    pub fn write_bare(&self, out: &mut Vec<u8>) {
+        let start = out.len() + 1;
+        self.write(out, 0);
+        out.drain(start..start + br#""id":0,"#.len());
+    }
+
     /// Appends the reply to command `id` as one JSON object.
     pub fn write(&self, out: &mut Vec<u8>, id: u32) {
         out.extend_from_slice(br#"{"id":"#);
@@ -156,7 +165,9 @@ fn write_connected(out: &mut Vec<u8>, connected: &Connected) {
     if connected.ping_seconds > 0 {
         out.extend_from_slice(br#","ping":"#);
         write_number(out, connected.ping_seconds);
-        out.extend_from_slice(br#","pong":true"#);
+        if connected.pong {
+            out.extend_from_slice(br#","pong":true"#);
+        }
     }
     if let Some(Emulation { session, node }) = &connected.emulation {
         out.extend_from_slice(br#","session":"#);
@@ -319,6 +330,7 @@ mod tests {
         let reply = Reply::Connect(Box::new(Connected {
             client: SessionId::random(),
             ping_seconds: 0,
+            pong: true,
             ttl: None,
             data: None,
             rooms: Vec::new(),

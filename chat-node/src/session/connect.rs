@@ -183,6 +183,7 @@ impl Session {
         Ok(Step::Reply(Reply::Connect(Box::new(Connected {
             client: self.id,
             ping_seconds: ping.as_millis().div_ceil(1000) as u64,
+            pong: desk.wire.expects_pongs(),
             ttl: ttl(identity.expires_at, now),
             data: identity.data,
             rooms: entered,

@@ -164,6 +164,11 @@ impl Connection {
         held.extend_from_slice(commands);
     }
 
+    /// How many bytes of commands wait.
+    pub fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.0.len())
+    }
+
     pub fn take_held(&mut self) -> Option<Vec<u8>> {
         self.held.take().map(|held| held.0)
     }

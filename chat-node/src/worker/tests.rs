@@ -95,6 +95,7 @@ impl Bench {
         stream.set_nonblocking(true).unwrap();
         inbox.send(Event::Accepted(vec![Accepted {
             wire: Wire::WebSocketJson,
+            head: Bytes::new(),
             stream,
             early: Default::default(),
             at: Duration::ZERO,

@@ -15,7 +15,8 @@ export class Stage {
   #log = [];
 
   constructor(url, makeSdk) {
-    this.url = url;
+    this.urls = url.split(',');
+    this.url = this.urls[0];
     this.makeSdk = makeSdk;
     createInterface({ input: process.stdin }).on('line', (line) => this.#answers.shift()?.(line));
   }
@@ -185,6 +186,9 @@ class Room {
 export function messages(sender, count, from = 1) {
   return Array.from({ length: count }, (_, index) => ({ sender, n: from + index }));
 }
+
+/** Whether what a client has in flight stays in order: over HTTP each command is a request of its own. */
+export const keepsOrder = (client) => client.connected[0].transport === 'websocket';
 
 /** Publishes one after the other. */
 export async function publish(room, list) {

@@ -103,7 +103,7 @@ fn connected(connected: &Connected) -> wire::ConnectResult {
             .map(|room| (room.room.as_str().to_owned(), subscribed(room)))
             .collect(),
         ping: connected.ping_seconds as u32,
-        pong: connected.ping_seconds > 0,
+        pong: connected.pong && connected.ping_seconds > 0,
         session,
         node,
     }

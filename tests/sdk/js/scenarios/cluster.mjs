@@ -1,0 +1,32 @@
+// Several nodes over NATS. The first URL is the writer's.
+
+import assert from 'node:assert/strict';
+import { Proxy } from '../proxy.mjs';
+import { messages, publish } from '../stage.mjs';
+
+const QUICK = { minReconnectDelay: 100, maxReconnectDelay: 500 };
+
+/** A reader that is led from node to node gets everything once, in order. */
+export async function every_node_goes_on_where_another_one_stopped(stage) {
+  const proxy = await Proxy.to(stage.urls[1]);
+  const [writer, reader] = await Promise.all([stage.connected('writer', QUICK), stage.connected('reader', { url: proxy.url, ...QUICK })]);
+  const [writing, room] = await Promise.all([writer.join('room'), reader.join('room')]);
+  const sent = messages('writer', 60);
+  await publish(writing, sent.slice(0, 10));
+  await room.got(sent.slice(0, 10));
+  for (const [round, url] of [stage.urls[2], stage.urls[0], stage.urls[1]].entries()) {
+    proxy.cut();
+    await stage.until('the reader notices', () => reader.connecting.length >= round + 2);
+    const [from, now] = [10 + round * 10, 20 + round * 10];
+    await publish(writing, sent.slice(from, now));
+    proxy.leadTo(url);
+    proxy.heal();
+    await room.isSubscribed(round + 2);
+    const { wasRecovering, recovered } = room.subscribed.at(-1);
+    assert.deepEqual({ wasRecovering, recovered }, { wasRecovering: true, recovered: true });
+    await room.got(sent.slice(0, now));
+  }
+  // What it says itself comes back to it, too.
+  await publish(room, sent.slice(40));
+  for (const each of [room, writing]) await each.got(sent);
+}
