@@ -94,6 +94,18 @@ fn the_smallest_service_is_a_file_that_a_node_takes() {
 }
 
 #[test]
+fn tokens_are_checked_as_the_service_asks() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = "auth: {jwt: {jwksURL: 'https://id.example.com/keys', issuer: me, audience: chat}}";
+    let file = natter_yaml(directory.path(), spec);
+    let Invocation::Serve(config) = read(&file, &[], &[]) else {
+        panic!("no node");
+    };
+    assert_eq!(config.warnings, [""; 0]);
+    assert!(!config.allows_anonymous());
+}
+
+#[test]
 fn the_same_file_sets_the_streams_up() {
     let directory = tempfile::tempdir().unwrap();
     let file = natter_yaml(directory.path(), EVERYTHING);

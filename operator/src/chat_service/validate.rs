@@ -24,6 +24,8 @@ pub struct Given {
     pub external_secret: Option<Secret>,
     /// The Secret that `nats.external.caSecretRef` names, if there is one.
     pub ca_secret: Option<Secret>,
+    /// The Secret that `auth.jwt.keySecretRef` names, if there is one.
+    pub jwt_secret: Option<Secret>,
     /// The StatefulSet of the NATS servers, if there is one.
     pub stateful_set: Option<Value>,
 }
@@ -116,8 +118,22 @@ pub fn validate(service: &ChatService, given: Given) -> Result<ValidatedService,
         nats_secret,
         external_secret,
         ca_secret,
+        jwt_secret,
         stateful_set,
     } = given;
+    if let Some(reference) = spec
+        .auth
+        .jwt
+        .as_ref()
+        .and_then(|jwt| jwt.key_secret_ref.as_ref())
+    {
+        check_secret(
+            "auth.jwt.keySecretRef",
+            &reference.name,
+            &[&reference.key],
+            jwt_secret.as_ref(),
+        )?;
+    }
     let mut unsupported = unsupported(&spec);
     let nats = match (&spec.nats.managed, &spec.nats.external) {
         (Some(managed), None) => {
@@ -182,12 +198,12 @@ fn keep_size(managed: &mut ManagedNats, set: &Value, unsupported: &mut Vec<Strin
     managed.storage.size = size;
 }
 
-/// Nodes are told of no other way in yet.
+/// Tokens are a way in; who has the connect webhook alone is let in by nobody yet.
 fn check_auth(spec: &ChatServiceSpec, wrong: &mut Vec<String>) {
-    if !spec.auth.allow_anonymous {
+    if !spec.auth.allow_anonymous && spec.auth.jwt.is_none() {
         wrong.push(
-            "nobody could connect: this release of the operator does not carry out auth.jwt and auth.connectWebhook yet, \
-             so auth.allowAnonymous must be true"
+            "nobody could connect: this release does not ask auth.connectWebhook yet, \
+             so set auth.jwt or auth.allowAnonymous: true"
                 .to_owned(),
         );
     }
@@ -259,40 +275,45 @@ fn check_secrets(
     credentials: Option<&Secret>,
     ca: Option<&Secret>,
 ) -> Result<(), Error> {
-    let needed = external.credentials_secret_ref.as_ref().map(|secret| {
-        let keys = credentials::SEEDS.map(str::to_owned).to_vec();
-        (
-            "nats.external.credentialsSecretRef",
-            secret.name.clone(),
-            keys,
-            credentials,
-        )
-    });
-    let authorities = external.ca_secret_ref.as_ref().map(|secret| {
-        (
+    if let Some(reference) = &external.credentials_secret_ref {
+        let field = "nats.external.credentialsSecretRef";
+        check_secret(field, &reference.name, &credentials::SEEDS, credentials)?;
+    }
+    if let Some(reference) = &external.ca_secret_ref {
+        check_secret(
             "nats.external.caSecretRef",
-            secret.name.clone(),
-            vec![secret.key.clone()],
+            &reference.name,
+            &[&reference.key],
             ca,
-        )
-    });
-    for (field, name, keys, secret) in needed.into_iter().chain(authorities) {
-        let Some(secret) = secret else {
-            return Err(Error::Secret(format!("{field}: there is no Secret {name}")));
-        };
-        let data = secret.data.clone().unwrap_or_default();
-        let missing: Vec<_> = keys
-            .into_iter()
-            .filter(|key| !data.contains_key(key))
-            .collect();
-        if !missing.is_empty() {
-            return Err(Error::Secret(format!(
-                "{field}: Secret {name} has no {}",
-                missing.join(", ")
-            )));
-        }
+        )?;
     }
     Ok(())
+}
+
+/// A Secret that a field names must be there and have these keys.
+fn check_secret(
+    field: &str,
+    name: &str,
+    keys: &[&str],
+    secret: Option<&Secret>,
+) -> Result<(), Error> {
+    let Some(secret) = secret else {
+        return Err(Error::Secret(format!("{field}: there is no Secret {name}")));
+    };
+    let has = |key: &str| {
+        secret
+            .data
+            .as_ref()
+            .is_some_and(|data| data.contains_key(key))
+    };
+    let missing: Vec<_> = keys.iter().copied().filter(|key| !has(key)).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Secret(format!(
+            "{field}: Secret {name} has no {}",
+            missing.join(", ")
+        ))),
+    }
 }
 
 /// Fields that are set away from their default while nothing honours them: never ignored in silence.
@@ -308,10 +329,6 @@ fn unsupported(spec: &ChatServiceSpec) -> Vec<String> {
         (
             spec.disruption.rebalance_threshold_percent != default.rebalance_threshold_percent,
             "disruption.rebalanceThresholdPercent: connections stay where they are",
-        ),
-        (
-            spec.auth.jwt.is_some(),
-            "auth.jwt: clients with a token are refused",
         ),
         (
             spec.auth.connect_webhook.is_some(),
@@ -358,9 +375,12 @@ mod tests {
     #[test]
     fn every_mistake_is_named() {
         let text = refused(
-            "{auth: {jwt: {jwksURL: 'https://a'}}, history: {maxAge: 1m, maxBytesPerShard: 1Ki}}",
+            "{auth: {connectWebhook: {url: 'https://a'}}, history: {maxAge: 1m, maxBytesPerShard: 1Ki}}",
         );
-        assert!(text.contains("auth.allowAnonymous must be true"), "{text}");
+        assert!(
+            text.contains("so set auth.jwt or auth.allowAnonymous: true"),
+            "{text}"
+        );
         assert!(
             text.contains("history.maxAge is 1m, and at least 5m is needed"),
             "{text}"
@@ -385,7 +405,7 @@ mod tests {
     #[test]
     fn what_nothing_honours_yet_is_said() {
         let service = validated(
-            "{auth: {allowAnonymous: true, jwt: {jwksURL: 'https://a'}}, autoscaling: {maxReplicas: 4},
+            "{auth: {allowAnonymous: true, connectWebhook: {url: 'https://a'}}, autoscaling: {maxReplicas: 4},
               disruption: {maxReconnectsPerSecond: 5}, roomClasses: [{prefix: a, joinLeave: true}]}",
         );
         let fields: Vec<_> = service
@@ -398,7 +418,7 @@ mod tests {
             [
                 "autoscaling",
                 "disruption.maxReconnectsPerSecond",
-                "auth.jwt",
+                "auth.connectWebhook",
                 "roomClasses[].joinLeave"
             ]
         );
@@ -427,6 +447,15 @@ mod tests {
                 "nats.managed.replicas: there are 3 servers, and so many stay",
                 "nats.managed.storage.size: volumes stay at 10Gi",
             ]
+        );
+    }
+
+    #[test]
+    fn the_key_for_tokens_must_be_there() {
+        let spec = "auth: {jwt: {keySecretRef: {name: keys, key: public.pem}}}";
+        assert_eq!(
+            refused(spec),
+            "auth.jwt.keySecretRef: there is no Secret keys"
         );
     }
 

@@ -4,6 +4,7 @@
 //! latter: when it changes, pods are replaced; when the rest changes, they are not.
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use natter_crds::Auth;
 use serde_json::{Value, json};
 
 use super::{ADMIN_PORT, CLIENT_PORT, NODES};
@@ -16,6 +17,8 @@ pub const CREDENTIALS_DIR: &str = "/etc/natter-nats";
 pub const CREDENTIALS_FILE: &str = "node.nk";
 pub const CA_DIR: &str = "/etc/natter-ca";
 pub const CA_FILE: &str = "ca.pem";
+pub const JWT_DIR: &str = "/etc/natter-jwt";
+pub const JWT_FILE: &str = "keys";
 
 /// New connections still arrive for a moment after a pod was told to stop.
 pub const DRAIN_ACCEPT_SECONDS: i64 = 5;
@@ -63,10 +66,7 @@ fn settings(service: &ValidatedService) -> Value {
         "logFormat": "json",
         "drainAccept": format!("{DRAIN_ACCEPT_SECONDS}s"),
         "drainTimeout": format!("{}s", spec.disruption.drain_seconds),
-        "auth": {
-            "allowAnonymous": auth.allow_anonymous,
-            "allowedOrigins": auth.allowed_origins,
-        },
+        "auth": auth_settings(auth),
         "limits": spec.limits,
         "history": {
             "maxAge": history.max_age,
@@ -78,6 +78,31 @@ fn settings(service: &ValidatedService) -> Value {
         "nats": nats_settings(service),
         "roomClasses": spec.room_classes,
     })
+}
+
+fn auth_settings(auth: &Auth) -> Value {
+    let mut settings = json!({
+        "allowAnonymous": auth.allow_anonymous,
+        "allowedOrigins": auth.allowed_origins,
+    });
+    if let Some(jwt) = &auth.jwt {
+        let key_file = jwt
+            .key_secret_ref
+            .as_ref()
+            .map(|_| format!("{JWT_DIR}/{JWT_FILE}"));
+        let given = [
+            ("jwksURL", &jwt.jwks_url),
+            ("keyFile", &key_file),
+            ("issuer", &jwt.issuer),
+            ("audience", &jwt.audience),
+        ];
+        for (setting, value) in given {
+            if let Some(value) = value {
+                settings["jwt"][setting] = value.clone().into();
+            }
+        }
+    }
+    settings
 }
 
 fn nats_settings(service: &ValidatedService) -> Value {

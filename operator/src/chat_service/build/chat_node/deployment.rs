@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config_map::{
     CA_DIR, CA_FILE, CONFIG_DIR, CREDENTIALS_DIR, CREDENTIALS_FILE, DRAIN_ACCEPT_SECONDS, FILE,
-    restart_hash,
+    JWT_DIR, JWT_FILE, restart_hash,
 };
 use super::{ADMIN_PORT, CLIENT_PORT, NODES};
 use crate::chat_service::build::metadata::{Component, RESTART_HASH};
@@ -174,6 +174,10 @@ fn files(service: &ValidatedService) -> Vec<(Volume, &'static str)> {
     }
     if let Some(ca) = ca {
         files.push((secret("nats-ca", &ca.name, &ca.key, CA_FILE), CA_DIR));
+    }
+    let jwt = service.spec.auth.jwt.as_ref();
+    if let Some(key) = jwt.and_then(|jwt| jwt.key_secret_ref.as_ref()) {
+        files.push((secret("jwt", &key.name, &key.key, JWT_FILE), JWT_DIR));
     }
     files
 }

@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::chat_service::build::Kind;
-use crate::fixtures::{SMALLEST, built, object};
+use crate::chat_service::build::{Kind, build};
+use crate::chat_service::validate::{Given, validate};
+use crate::fixtures::{SMALLEST, built, given, lobby, object};
 
 fn deployment(spec: &str) -> Value {
     object(&built(spec), Kind::Deployment, "lobby-nodes")
@@ -161,4 +162,33 @@ fn resources_may_be_numbers() {
         container["resources"],
         json!({"requests": {"cpu": "2", "memory": "1Gi"}})
     );
+}
+
+#[test]
+fn the_key_for_tokens_is_a_file_in_the_pod() {
+    let spec = "auth: {jwt: {keySecretRef: {name: keys, key: public.pem}}}";
+    let secret = k8s_openapi::api::core::v1::Secret {
+        data: Some([("public.pem".to_owned(), k8s_openapi::ByteString(Vec::new()))].into()),
+        ..Default::default()
+    };
+    let given = Given {
+        jwt_secret: Some(secret),
+        ..given()
+    };
+    let objects = build(&validate(&lobby(spec), given).unwrap()).unwrap();
+    let deployment = object(&objects, Kind::Deployment, "lobby-nodes");
+    let volumes = deployment["spec"]["template"]["spec"]["volumes"]
+        .as_array()
+        .unwrap();
+    let volume = volumes
+        .iter()
+        .find(|volume| volume["name"] == "jwt")
+        .unwrap();
+    assert_eq!(
+        volume["secret"]["items"],
+        json!([{"key": "public.pem", "path": "keys"}])
+    );
+    let config = object(&objects, Kind::ConfigMap, "lobby-nodes");
+    let text = config["data"]["natter.yaml"].as_str().unwrap();
+    assert!(text.contains("/etc/natter-jwt/keys"), "{text}");
 }
