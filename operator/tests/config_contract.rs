@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 /// What is built from `spec`, for ChatService `lobby` in namespace `chat`.
 fn built(spec: &str) -> Vec<Object> {
-    let spec: Value = serde_saphyr::from_str(spec).unwrap();
+    let spec: Value = serde_saphyr::from_str(spec).expect("the spec is YAML");
     let service: ChatService = serde_json::from_value(json!({
         "apiVersion": "natter.dev/v1alpha1", "kind": "ChatService", "spec": spec,
         "metadata": {"name": "lobby", "namespace": "chat", "uid": "1"},
     }))
-    .unwrap();
+    .expect("the spec is that of a ChatService");
     let given = Given {
         images: Images {
             chat_node: "chat-node:1".to_owned(),
@@ -25,14 +25,15 @@ fn built(spec: &str) -> Vec<Object> {
         },
         ..Given::default()
     };
-    build(&validate(&service, given).unwrap()).unwrap()
+    let service = validate(&service, given).expect("the service is valid");
+    build(&service).expect("the service can be built")
 }
 
 fn object<'a>(objects: &'a [Object], kind: Kind, name: &str) -> &'a Value {
     let found = objects
         .iter()
         .find(|object| object.kind == kind && object.name == name);
-    &found.unwrap().body
+    &found.expect("the object is built").body
 }
 
 /// Runs the node's own reading of its arguments and file.
@@ -47,7 +48,8 @@ fn natter_yaml(directory: &Path, spec: &str) -> std::path::PathBuf {
     let objects = built(spec);
     let config = object(&objects, Kind::ConfigMap, "lobby-nodes");
     let file = directory.join("natter.yaml");
-    std::fs::write(&file, config["data"]["natter.yaml"].as_str().unwrap()).unwrap();
+    let text = config["data"]["natter.yaml"].as_str();
+    std::fs::write(&file, text.expect("a file")).expect("the folder can be written");
     file
 }
 
