@@ -128,9 +128,7 @@ impl Api {
                 Method::Info => info::info(self).await,
                 Method::Presence => presence::presence(self, params).await,
                 Method::PresenceStats => presence::stats(self, params).await,
-                Method::Subscribe => {
-                    Err(Refusal::new(ErrorCode::NotAvailable, ""))
-                }
+                Method::Subscribe => Err(Refusal::new(ErrorCode::NotAvailable, "")),
                 Method::Batch => {
                     let detail = "a batch cannot be in a batch";
                     Err(Refusal::new(ErrorCode::BadRequest, detail))
