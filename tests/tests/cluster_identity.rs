@@ -88,21 +88,3 @@ async fn rooms_that_were_given_are_recovered_on_another_node() {
     bob.publish("news", json!("live")).await;
     assert_eq!(ann.publication().await.data, json!("live"));
 }
-
-#[tokio::test]
-async fn while_nats_is_away_who_is_given_rooms_is_told_to_come_again() {
-    let (mut cluster, _keys) = cluster().await;
-    let node = &cluster.nodes[0];
-    connected(node, json!({"sub": "ann", "channels": ["news"]})).await;
-    for server in cluster.nats.iter_mut() {
-        server.kill();
-    }
-    let mut client = Client::open(node).await;
-    let connect = json!({"token": token(json!({"sub": "ann", "channels": ["news", "other"]}))});
-    let reply = client.request("connect", connect).await;
-    assert_eq!(reply["error"]["code"], 100, "{reply}");
-    assert_eq!(reply["error"]["temporary"], true);
-    node.metric_becomes("natter_members", 0.0).await;
-    // Without rooms there is nothing to ask NATS.
-    connected(node, json!({"sub": "ann"})).await;
-}
