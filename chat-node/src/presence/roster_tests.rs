@@ -225,8 +225,8 @@ fn step() -> impl Strategy<Value = Step> {
     let node = 0..3_usize;
     let lost = proptest::bool::weighted(0.2);
     prop_oneof![
-        4 => (node.clone(), lost.clone()).prop_map(|(node, lost)| Step::Join(node, lost)),
-        4 => (node.clone(), 0..5_usize, lost.clone()).prop_map(|(node, which, lost)| Step::Leave(node, which, lost)),
+        4 => (node.clone(), lost).prop_map(|(node, lost)| Step::Join(node, lost)),
+        4 => (node.clone(), 0..5_usize, lost).prop_map(|(node, which, lost)| Step::Leave(node, which, lost)),
         8 => node.clone().prop_map(Step::Arrive),
         4 => (node.clone(), lost).prop_map(|(node, lost)| Step::Answer(node, lost)),
         2 => node.clone().prop_map(Step::Digest),
