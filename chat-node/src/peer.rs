@@ -12,13 +12,15 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::oneshot;
 
 use crate::broker::peers::{
-    self, Done, Event, Failure, FailureCode, Peer, Pending, Pong, Request, Response,
+    self, Arrival, Done, Emulate, Emulated, Event, Failure, FailureCode, Peer, Pending, Pong,
+    Request, Response,
 };
 use crate::broker::{Feed, Publication};
 use crate::ids::RoomName;
 use crate::node::Shared;
 use crate::presence::Presence;
 use crate::room::registry::Registry;
+use crate::worker::emulated::{Arrived, deliver};
 use crate::worker::{self, Inbox};
 
 /// This node, as others see it.
@@ -106,6 +108,22 @@ impl Parts {
             Request::Digest(digest) => {
                 self.presence.compared(&from, &digest);
                 Some(Response::Pong(Pong {}))
+            }
+            Request::Emulate(Emulate { session, commands }) => {
+                let key = self.shared.upgrade().map(|shared| shared.emulation_key);
+                match key {
+                    Some(key) => {
+                        let arrived = deliver(&self.inboxes, &key, &session, commands).await;
+                        let arrival = match arrived {
+                            Arrived::Taken => Arrival::Taken,
+                            Arrived::TooMuch => Arrival::TooMuch,
+                            Arrived::Unknown => Arrival::Unspecified,
+                        };
+                        let arrival = arrival.into();
+                        Some(Response::Emulated(Emulated { arrival }))
+                    }
+                    None => None,
+                }
             }
         };
         response.unwrap_or_else(|| not_ready("the node stops"))

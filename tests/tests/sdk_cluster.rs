@@ -27,6 +27,8 @@ promise!(
     sse: "sse"
 );
 
+promise!(commands_come_to_any_node, http_stream: "http_stream", sse: "sse");
+
 /// Plays a scenario against a cluster of its own.
 async fn keep(promise: &str, sdk: &str) {
     for needed in ["centrifuge", "ws"] {

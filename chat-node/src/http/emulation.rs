@@ -1,21 +1,25 @@
 //! `POST /emulation`: commands of a client whose connection only carries what it is told. The answer says no more than
 //! that they have arrived: replies come by that connection.
 
-use axum::extract::{Request, State};
+use std::time::Duration;
+
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::oneshot;
 
+use crate::broker::peers::{self, Arrival, Emulate, Request};
 use crate::protocol::protobuf::wire::EmulationRequest;
-use crate::worker::Event;
-use crate::worker::emulated::{Address, Arrived};
+use crate::worker::emulated::{Arrived, deliver};
 
 use super::websocket::Front;
 use super::{body, stream};
 
 pub const PATH: &str = "/emulation";
+
+/// How long another node may take: SDKs give a command up after 5 s.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 const EXPECTED: &str = "expected {\"session\":…,\"node\":…,\"data\":…} in JSON, with session and node of the connect \
      reply and commands as data, or an EmulationRequest in Protobuf as application/octet-stream\n";
@@ -30,7 +34,7 @@ struct InJson {
     data: String,
 }
 
-pub async fn emulate(State(front): State<Front>, request: Request) -> Response {
+pub async fn emulate(State(front): State<Front>, request: axum::extract::Request) -> Response {
     let in_protobuf = stream::is_octets(request.headers());
     let most = front.shared.live().limits.frame_bytes;
     let body = match body::read(request.into_body(), most * BESIDE_COMMANDS, &front.shared).await {
@@ -74,28 +78,28 @@ fn parse(body: Bytes, in_protobuf: bool) -> Option<EmulationRequest> {
     })
 }
 
-/// Gives the commands to the worker that has the session.
+/// Gives the commands to the worker that has the session, on this node or another one.
 async fn bring(front: &Front, request: EmulationRequest) -> Arrived {
-    if request.node != front.shared.config.nats.node_name {
-        return Arrived::Unknown;
+    let EmulationRequest {
+        session,
+        node,
+        data,
+    } = request;
+    let shared = &front.shared;
+    if node == shared.config.nats.node_name {
+        return deliver(&front.inboxes, &shared.emulation_key, &session, data).await;
     }
-    deliver(front, &request.session, request.data).await
-}
-
-/// Gives commands to a session of this node.
-pub async fn deliver(front: &Front, session: &str, commands: Bytes) -> Arrived {
-    let address = Address::parse(session, &front.shared.emulation_key);
-    let inbox = address
-        .as_ref()
-        .and_then(|address| front.inboxes.get(usize::from(address.worker)));
-    let (Some(address), Some(inbox)) = (address, inbox) else {
-        return Arrived::Unknown;
-    };
-    let (arrived, answer) = oneshot::channel();
-    inbox.send(Event::Commands {
-        connection: address.connection,
-        commands,
-        arrived,
+    let emulate = Request::Emulate(Emulate {
+        session,
+        commands: data,
     });
-    answer.await.unwrap_or(Arrived::Unknown)
+    match shared.broker.call(&node, emulate, PATIENCE).await {
+        Ok(peers::Response::Emulated(emulated)) => match emulated.arrival() {
+            Arrival::Taken => Arrived::Taken,
+            Arrival::TooMuch => Arrived::TooMuch,
+            Arrival::Unspecified => Arrived::Unknown,
+        },
+        // Whether the commands have arrived is not known: the client has to begin anew either way.
+        Ok(_) | Err(_) => Arrived::Unknown,
+    }
 }

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use slotmap::{Key, KeyData};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::protocol::reply::Emulation;
@@ -11,7 +12,7 @@ use crate::protocol::{Batch, CloseReason};
 use crate::room::registry::WorkerIndex;
 use crate::socket::ConnectionKey;
 
-use super::Worker;
+use super::{Event, Inbox, Worker};
 
 /// Where a session is on its node. As text it proves itself: only the node that made it could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,29 @@ fn widened(proof: &[u8; PROOF_BYTES]) -> [u8; 32] {
     let mut wide = [0; 32];
     wide[..PROOF_BYTES].copy_from_slice(proof);
     wide
+}
+
+/// Gives commands to a session of this node.
+pub async fn deliver(
+    inboxes: &[Inbox],
+    key: &EmulationKey,
+    session: &str,
+    commands: Bytes,
+) -> Arrived {
+    let address = Address::parse(session, key);
+    let inbox = address
+        .as_ref()
+        .and_then(|address| inboxes.get(usize::from(address.worker)));
+    let (Some(address), Some(inbox)) = (address, inbox) else {
+        return Arrived::Unknown;
+    };
+    let (arrived, answer) = oneshot::channel();
+    inbox.send(Event::Commands {
+        connection: address.connection,
+        commands,
+        arrived,
+    });
+    answer.await.unwrap_or(Arrived::Unknown)
 }
 
 impl Worker {

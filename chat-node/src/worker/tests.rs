@@ -244,9 +244,11 @@ fn what_follows_an_unknown_message_is_not_tried() {
     bench.send(r#"{"id":1,"connect":{}}"#);
     bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
     bench.answer_join(0);
-    // In one frame: the second is there before the first is answered.
+    // In one frame: the second is there before the first is answered, which is not before the ping is.
     let publish = |id| format!(r#"{{"id":{id},"publish":{{"channel":"room","data":{id}}}}}"#);
-    bench.send(&format!("{}\n{}", publish(3), publish(4)));
+    let ping = r#"{"id":5,"ping":{}}"#;
+    bench.send(&format!("{}\n{}\n{ping}", publish(3), publish(4)));
+    bench.read_until(r#"{"id":5"#);
     bench.send(r#"{"id":6,"unsubscribe":{"channel":"room"}}"#);
     assert_eq!(bench.answer_publish(Err(Error::Unreachable)), "3");
     let got = bench.read_until(r#"{"id":6"#);

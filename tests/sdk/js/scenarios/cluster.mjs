@@ -30,3 +30,16 @@ export async function every_node_goes_on_where_another_one_stopped(stage) {
   await publish(room, sent.slice(40));
   for (const each of [room, writing]) await each.got(sent);
 }
+
+/** What a client asks may come to another node than the one that has its stream. */
+export async function commands_come_to_any_node(stage) {
+  const emulationEndpoint = stage.urls[0].replace(/^ws/, 'http').replace('/connection/websocket', '/emulation');
+  const client = await stage.connected('far away', { url: stage.urls[1], emulationEndpoint, ...QUICK });
+  const room = await client.join('room');
+  const sent = messages('far away', 20);
+  await publish(room, sent);
+  await room.got(sent);
+  const { publications } = await room.sub.history({ limit: 100 });
+  assert.equal(publications.length, sent.length);
+  assert.equal(client.connecting.length, 1, 'it never had to connect anew');
+}
