@@ -35,9 +35,11 @@ pub use node::Node;
 pub use raw::Raw;
 
 /// Flags of a node whose clients may publish as fast as they can.
-pub const NO_RATES: [&str; 4] = [
+pub const NO_RATES: [&str; 6] = [
     "--publishes-per-second-per-session",
     "1000000",
     "--publishes-per-second-per-room",
+    "1000000",
+    "--presence-per-second-per-session",
     "1000000",
 ];

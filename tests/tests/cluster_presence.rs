@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use natter_tests::links::{Links, Way};
 use natter_tests::node::Signal;
 use natter_tests::wait::{until, until_some_within};
-use natter_tests::{Client, Cluster, Node, cluster};
+use natter_tests::{Client, Cluster, NO_RATES, Node, cluster};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -218,7 +218,7 @@ async fn members_of_a_node_cut_off_from_nats_leave_and_are_back_afterwards() {
     let target = server.url().rsplit_once('/').expect("a URL").1.parse();
     link.lead_to(target.expect("an address"));
     let node = cluster
-        .node(3, &[""; 0])
+        .node(3, &NO_RATES)
         .env("NATTER_NATS_URL", &format!("nats://{}", link.address))
         .env("NATTER_CONFIG", &file.display().to_string())
         .start()

@@ -229,7 +229,7 @@ async fn keys_of_a_changed_file_count_without_a_restart() {
     let (node, keys) = node_with(&[]).await;
     let (mut ann, _) = connected(&node, json!({"sub": "ann"})).await;
     let new = "the next secret of the tests";
-    std::fs::write(keys.path(), "short").unwrap();
+    std::fs::write(keys.path(), "{").unwrap();
     node.logged("cannot use the changed keys for tokens").await;
     connected(&node, json!({"sub": "ann"})).await;
     std::fs::write(keys.path(), new).unwrap();

@@ -1,7 +1,7 @@
 //! Rosters of the rooms whose members are told of joins and leaves: this node's members, and those of the others as
 //! far as these have told. Inputs -> effects, no IO.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -55,6 +55,8 @@ struct Roster {
     /// The newest change of `own`.
     version: u64,
     others: HashMap<String, View, RandomState>,
+    /// Nodes that were gone, and whose members have left: who comes back with them joins anew.
+    lost: HashSet<String, RandomState>,
 }
 
 impl Rosters {
@@ -178,8 +180,9 @@ impl Rosters {
                 view.missed > 1
             });
             let mut told = Told::new();
-            for (_, mut view) in gone {
+            for (node, mut view) in gone {
                 view.empty(&mut told);
+                roster.lost.insert(node);
             }
             announce(&mut effects, room, told);
         }
@@ -196,7 +199,7 @@ impl Rosters {
         // Where nobody is, nobody is told.
         if let Some(roster) = self.rooms.get_mut(room) {
             let mut told = Told::new();
-            let view = roster.others.entry(from.to_owned()).or_default();
+            let view = roster.view(from);
             let is_whole = change(view, &mut told);
             announce(&mut effects, room, told);
             if !is_whole {
@@ -276,12 +279,21 @@ impl Roster {
             own: HashMap::default(),
             version: 0,
             others: HashMap::default(),
+            lost: HashSet::default(),
         }
+    }
+
+    fn view(&mut self, node: &str) -> &mut View {
+        let view = self.others.entry(node.to_owned());
+        view.or_insert_with(|| View {
+            was_lost: self.lost.remove(node),
+            ..View::default()
+        })
     }
 
     /// Has a node asked for its members, unless that is under way.
     fn ask(&mut self, node: &str, room: &RoomName, effects: &mut Vec<Effect>) {
-        let view = self.others.entry(node.to_owned()).or_default();
+        let view = self.view(node);
         if !view.is_asked {
             view.is_asked = true;
             effects.push(Effect::Repair(node.to_owned(), room.clone()));

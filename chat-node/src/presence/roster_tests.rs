@@ -308,6 +308,12 @@ fn members_of_a_node_that_is_gone_leave_once() {
     bench.digest(1);
     bench.settle();
     bench.is_right();
+    let back = heard(&bench.nodes[0]);
+    let back = back.iter().skip_while(|(what, _)| *what == What::Joined);
+    let back = back.filter(|(what, _)| *what == What::Joined);
+    let mut back: Vec<_> = back.map(|(_, id)| id.to_string()).collect();
+    back.sort();
+    assert_eq!(back, expected);
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub struct View {
     pub is_asked: bool,
     /// How often in a row the node was not among those that are there.
     pub missed: u8,
+    /// Its members have left for everybody here: whoever it lists now has joined.
+    pub was_lost: bool,
 }
 
 impl View {
@@ -125,7 +127,7 @@ impl View {
     }
 
     fn compare(&mut self, listing: Listing, waiting: &[Delta], told: &mut Told) {
-        let is_first = self.version == 0;
+        let is_first = self.version == 0 && !self.was_lost;
         let present: HashMap<_, _, RandomState> = (listing.members.into_iter())
             .map(|member| (member.client, member))
             .collect();
@@ -161,6 +163,7 @@ impl View {
             }
         }
         self.version = listing.version;
+        self.was_lost = false;
     }
 
     /// Whether the node's `version` of the room is not yet known here.
@@ -191,6 +194,7 @@ impl View {
                 incarnation,
                 is_asked: self.is_asked,
                 missed: self.missed,
+                was_lost: self.was_lost || self.incarnation != 0,
                 ..Self::default()
             };
         }
