@@ -285,10 +285,7 @@ impl Roster {
 
     fn view(&mut self, node: &str) -> &mut View {
         let view = self.others.entry(node.to_owned());
-        view.or_insert_with(|| View {
-            was_lost: self.lost.remove(node),
-            ..View::default()
-        })
+        view.or_insert_with(|| View::new(self.lost.remove(node)))
     }
 
     /// Has a node asked for its members, unless that is under way.

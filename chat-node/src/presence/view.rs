@@ -75,10 +75,18 @@ pub struct View {
     /// How often in a row the node was not among those that are there.
     pub missed: u8,
     /// Its members have left for everybody here: whoever it lists now has joined.
-    pub was_lost: bool,
+    was_lost: bool,
 }
 
 impl View {
+    /// Of a node of which nothing is known, or that was there and then was not.
+    pub fn new(was_lost: bool) -> Self {
+        Self {
+            was_lost,
+            ..Self::default()
+        }
+    }
+
     /// Takes a change. False if something before it is missing: a listing is needed.
     pub fn hear(&mut self, delta: Delta, told: &mut Told) -> bool {
         // What a node said before its restart may come late.
