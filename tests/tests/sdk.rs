@@ -132,20 +132,12 @@ promise!(
     []
 );
 /// Users have tokens, and some rooms need one.
-const TOKENS: [&str; 4] = [
+const TOKENS: [&str; 2] = [
     "--jwt-key-file",
     concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/secret.txt"),
-    "--config",
-    concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/classes.yaml"),
 ];
-const SHORT_GRACE: [&str; 6] = [
-    TOKENS[0],
-    TOKENS[1],
-    TOKENS[2],
-    TOKENS[3],
-    "--expiry-grace",
-    "1s",
-];
+const SHORT_GRACE: [&str; 4] = [TOKENS[0], TOKENS[1], "--expiry-grace", "1s"];
+const CLASSES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/classes.yaml");
 
 promise!(
     a_token_names_its_user,
@@ -255,7 +247,7 @@ async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
     let mut node = Node::with(flags)
         .env("NATTER_PUBLISHES_PER_SECOND_PER_SESSION", "1000000")
         .env("NATTER_PUBLISHES_PER_SECOND_PER_ROOM", "1000000")
-        .config("roomClasses: [{prefix: live, joinLeave: true}]")
+        .env("NATTER_CONFIG", CLASSES)
         .start()
         .await;
     let mut script = Command::new(&sdk.program);

@@ -99,9 +99,11 @@ impl Refusal {
 
     /// The protocol's words first, so that people who search for them find them, then the detail.
     pub fn message(&self) -> Cow<'static, str> {
-        match self.detail.as_ref() {
-            "" => self.code.text().into(),
-            detail => format!("{}: {detail}", self.code.text()).into(),
+        match (self.code.text(), self.detail.as_ref()) {
+            (text, "") => text.into(),
+            // What a backend says has no words before it.
+            ("", detail) => detail.to_owned().into(),
+            (text, detail) => format!("{text}: {detail}").into(),
         }
     }
 }

@@ -223,15 +223,6 @@ fn write_data(out: &mut Vec<u8>, data: Option<&Bytes>) {
     }
 }
 
-/// The protocol's words first, so that people who search for them find them, then the detail.
-pub(super) fn message(refusal: &Refusal) -> String {
-    match refusal.detail.as_ref() {
-        "" => refusal.code.text().to_owned(),
-        detail if refusal.code.text().is_empty() => detail.to_owned(),
-        detail => format!("{}: {detail}", refusal.code.text()),
-    }
-}
-
 /// Appends who is in a room: `{"presence":{"<client>":{…},…}}`.
 pub fn write_members(out: &mut Vec<u8>, members: &Members) {
     out.extend_from_slice(br#"{"presence":{"#);

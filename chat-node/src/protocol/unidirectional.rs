@@ -19,7 +19,7 @@ pub fn command(request: &[u8]) -> Option<Vec<u8>> {
 
 /// How the session ends of a client whose connect request was refused: it waits for no reply.
 pub fn refused(refusal: &Refusal) -> CloseReason {
-    let detail = super::reply::message(refusal);
+    let detail = refusal.message();
     match refusal.code {
         ErrorCode::Unauthorized => CloseReason::invalid_token(detail),
         ErrorCode::TokenExpired => CloseReason::with_detail(3005, "connection expired", &detail),

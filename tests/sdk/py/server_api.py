@@ -66,7 +66,7 @@ async def reaches_sessions(api: Callable[[], cent.Client], urls: list[str]) -> N
     async def call(request: Callable[[cent.Client], Any]) -> Any:
         return await loop.run_in_executor(None, request, api())
 
-    stage = Stage(urls[0])
+    stage = Stage(urls[0], use_protobuf=False)
     clients = [await stage.connected(f"client-{at}", url=url) for at, url in enumerate(urls)]
     rooms = [await client.join("live") for client in clients]
     await call(lambda it: it.publish(cent.PublishRequest(channel="live", data="one", tags={"a": "b"})))

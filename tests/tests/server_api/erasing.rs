@@ -26,7 +26,10 @@ async fn erased_history_is_gone_on_all_nodes_and_who_missed_it_is_told() {
     let last = apis[1].ask("publish", say(2)).await;
     // Every node has it in its log.
     for api in &apis {
-        assert_eq!(data(api, "room").await, json!([1, 2]));
+        until("the node to have both", async || {
+            data(api, "room").await == json!([1, 2])
+        })
+        .await;
     }
     assert_eq!(
         apis[1]
