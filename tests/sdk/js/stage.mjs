@@ -103,6 +103,14 @@ class Client {
     record('error', this.errors);
   }
 
+  /** Disconnects, and waits for the end of its socket: until then 5.7.1 delivers what it will ask for once more. */
+  async leaves() {
+    const socket = this.sockets.at(-1);
+    const closed = socket && socket.readyState !== socket.CLOSED && new Promise((resolve) => socket.once('close', resolve));
+    this.sdk.disconnect();
+    await closed;
+  }
+
   async isConnected(times = 1) {
     await this.stage.until(`${this.name} is connected ${times}x`, () => this.connected.length >= times && this.sdk.state === 'connected');
   }

@@ -60,7 +60,7 @@ export async function killed_node_comes_back(stage) {
   await publish(writing, after);
   await room.got(after);
   // From now on recovery works as ever.
-  reader.sdk.disconnect();
+  await reader.leaves();
   await publish(writing, messages('later', 5));
   reader.sdk.connect();
   await room.isSubscribed(3);
