@@ -267,6 +267,10 @@ pub trait Feed: Send + Sync {
 ///   also bring some that are not later: the receiver drops those by offset.
 /// - `recovered` is true only if nothing that was published after the resume position is missing.
 pub trait Broker: Send + Sync {
+    /// A worker begins; called on its thread, within a runtime that the thread drives itself. What it publishes may go
+    /// by connections of its own.
+    fn serve_worker(&self);
+
     /// Publishes `message` to `room` and returns its position once it is kept.
     ///
     /// Errors: `IdUsed` if its author has lately given its id to another message of the room.

@@ -96,6 +96,9 @@ impl Memory {
 }
 
 impl Broker for Memory {
+    /// There are no connections.
+    fn serve_worker(&self) {}
+
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         let mut rooms = self.lock();
         let now = (self.clock)();

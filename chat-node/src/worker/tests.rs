@@ -33,6 +33,8 @@ struct SlowBroker {
 }
 
 impl Broker for SlowBroker {
+    fn serve_worker(&self) {}
+
     fn readiness(&self) -> Result<(), String> {
         Ok(())
     }

@@ -87,6 +87,10 @@ async fn with(
 }
 
 impl Broker for OnItsOwnServer {
+    fn serve_worker(&self) {
+        self.nats.serve_worker();
+    }
+
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         self.nats.publish(room, message)
     }
