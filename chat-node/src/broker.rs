@@ -300,6 +300,11 @@ pub trait Broker: Send + Sync {
     /// The offset after which the room's publications are within `readable`; 0 if all are.
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64>;
 
+    /// How many publications the room keeps after `after`; none after an offset from the future.
+    ///
+    /// Errors: `ForeignEpoch` if `after` names another incarnation.
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64>;
+
     /// What keeps this node from serving, for a person to read. Nothing does once it has: outages pass.
     fn readiness(&self) -> Result<(), String>;
 

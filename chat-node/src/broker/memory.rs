@@ -166,6 +166,11 @@ impl Broker for Memory {
         })))
     }
 
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64> {
+        let mut rooms = self.lock();
+        answer(rooms.access(room, (self.clock)(), |room, _| room.unread(&after)))
+    }
+
     fn readiness(&self) -> Result<(), String> {
         Ok(())
     }

@@ -32,6 +32,7 @@ mod shard_log;
 mod streams;
 mod subject;
 mod times;
+mod unread;
 pub mod users;
 
 #[cfg(test)]
@@ -299,6 +300,12 @@ impl Broker for Nats {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
         let asking = readable::after(reads, shard, room.clone(), readable, self.patience);
         Box::pin(within(self.patience, asking))
+    }
+
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64> {
+        let (reads, shard) = (self.room_reads.clone(), self.shard(room));
+        let counting = unread::unread(reads, shard, room.clone(), after, self.patience);
+        Box::pin(within(self.patience, counting))
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -74,6 +74,10 @@ impl Broker for SlowBroker {
         unreachable!("everything is readable here")
     }
 
+    fn unread(&self, _: &RoomName, _: Position) -> Answer<u64> {
+        unreachable!("nobody counts here")
+    }
+
     fn history(&self, _: &RoomName, _: HistoryQuery) -> Answer<HistoryPage> {
         unreachable!("nobody reads history here")
     }

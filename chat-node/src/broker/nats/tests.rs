@@ -119,6 +119,10 @@ impl Broker for OnItsOwnServer {
         self.nats.readable_after(room, readable)
     }
 
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64> {
+        self.nats.unread(room, after)
+    }
+
     fn readiness(&self) -> Result<(), String> {
         self.nats.readiness()
     }
