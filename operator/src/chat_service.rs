@@ -230,7 +230,7 @@ async fn carry_out(
 fn look(report: &mut Report, service: &ChatService, observed: &Observed) {
     let name = service.name_any();
     let workload = |kind, component: Component| {
-        let live = observed.object(kind, &format!("{name}-{}", component.name()))?;
+        let live = observed.object(kind, &component.object_name(&name))?;
         Some(Workload::read(
             live.body.metadata.generation,
             &live.body.data,

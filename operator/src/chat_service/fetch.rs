@@ -10,7 +10,7 @@ use natter_crds::ChatService;
 use serde_json::Value;
 
 use super::build::Kind;
-use super::build::metadata::selector_of_all;
+use super::build::metadata::{Component, selector_of_all};
 use super::validate::{Given, Images};
 
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ impl Observed {
 
     /// What validation needs of it.
     pub fn given(&self, service: &str, images: Images) -> Given {
-        let servers = self.object(Kind::StatefulSet, &format!("{service}-nats"));
+        let servers = self.object(Kind::StatefulSet, &Component::Nats.object_name(service));
         Given {
             images,
             nats_secret: self.nats_secret.clone(),
@@ -101,7 +101,9 @@ pub async fn fetch(client: &Client, service: &ChatService) -> Result<Observed, E
     let ca = external.and_then(|external| external.ca_secret_ref.as_ref());
     let jwt = service.spec.auth.jwt.as_ref();
     let jwt = jwt.and_then(|jwt| jwt.key_secret_ref.as_ref());
-    let managed = external.is_none().then(|| format!("{name}-nats"));
+    let managed = external
+        .is_none()
+        .then(|| Component::Nats.object_name(&name));
     Ok(Observed {
         objects,
         nats_secret: secret(client, &namespace, managed.as_deref()).await?,

@@ -31,17 +31,13 @@ pub async fn set_up(
     external: Option<&Secret>,
     ca: Option<&Secret>,
 ) -> Result<(), String> {
-    let init = {
-        let files = Files::write(service, external, ca)
-            .map_err(|error| format!("temporary files: {error}"))?;
-        let read =
-            Config::load_from(files.arguments.clone(), []).map_err(|error| error.to_string())?;
-        let Invocation::Nats(NatsCommand::Init(init)) = read else {
-            return Err("the arguments are not those of nats init".to_owned());
-        };
-        (init, files)
+    // The run reads them too.
+    let files =
+        Files::write(service, external, ca).map_err(|error| format!("temporary files: {error}"))?;
+    let read = Config::load_from(files.arguments.clone(), []).map_err(|error| error.to_string())?;
+    let Invocation::Nats(NatsCommand::Init(init)) = read else {
+        return Err("the arguments are not those of nats init".to_owned());
     };
-    let (init, _files) = init;
     init::run(&init).await.map_err(|error| text_of(&error))
 }
 

@@ -50,12 +50,16 @@ impl Component {
             Self::Nats => "nats",
         }
     }
+
+    /// The name of the component's objects: `lobby-nodes` for ChatService `lobby`.
+    pub fn object_name(self, service: &str) -> String {
+        format!("{service}-{}", self.name())
+    }
 }
 
 impl ValidatedService {
-    /// The name of the component's objects: `lobby-nodes`.
     pub fn name_of(&self, component: Component) -> String {
-        format!("{}-{}", self.name, component.name())
+        component.object_name(&self.name)
     }
 
     /// Labels by which the component's pods are found; they never change.

@@ -7,9 +7,9 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec, PodTemplateSpec,
-    SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, KeyToPath, Lifecycle, LifecycleHandler,
+    PodSpec, PodTemplateSpec, SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -79,30 +79,14 @@ fn template(service: &ValidatedService) -> PodTemplateSpec {
 }
 
 fn container(service: &ValidatedService) -> Container {
-    let node_name = EnvVar {
-        name: "NATTER_NODE_NAME".to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "metadata.name".to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    };
-    let port = |name: &str, port| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: port,
-        ..ContainerPort::default()
-    };
     Container {
         name: "chat-node".to_owned(),
         image: Some(service.image.clone()),
         args: Some(vec!["--config".to_owned(), format!("{CONFIG_DIR}/{FILE}")]),
-        env: Some(vec![node_name]),
+        env: Some(vec![pod::own_name("NATTER_NODE_NAME")]),
         ports: Some(vec![
-            port("clients", CLIENT_PORT),
-            port("admin", ADMIN_PORT),
+            pod::port("clients", CLIENT_PORT),
+            pod::port("admin", ADMIN_PORT),
         ]),
         // A node waits for NATS as long as it takes: it is alive meanwhile, and not ready.
         readiness_probe: Some(pod::probe("/readyz", "admin", 2, 3)),
@@ -192,9 +176,7 @@ fn volumes(service: &ValidatedService) -> Vec<Volume> {
 fn mounts(service: &ValidatedService) -> Vec<VolumeMount> {
     let mount = |(volume, path): (Volume, &str)| VolumeMount {
         read_only: (path != "/tmp").then_some(true),
-        name: volume.name,
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
+        ..pod::mount(&volume.name, path)
     };
     files(service).into_iter().map(mount).collect()
 }

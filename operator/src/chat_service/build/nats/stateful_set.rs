@@ -8,10 +8,10 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    ExecAction, KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector, PersistentVolumeClaim,
-    PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, SecretVolumeSource,
-    TopologySpreadConstraint, Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, KeyToPath,
+    Lifecycle, LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec,
+    PodTemplateSpec, SecretVolumeSource, TopologySpreadConstraint, Volume,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -108,43 +108,27 @@ fn template(
 }
 
 fn container(managed: &Managed, memory_limit: Option<u64>) -> Container {
-    let pod_name = EnvVar {
-        name: "POD_NAME".to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "metadata.name".to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    };
     // Go then frees caches before the kernel kills the server.
     let memory = memory_limit.map(|bytes| EnvVar {
         name: "GOMEMLIMIT".to_owned(),
         value: Some((bytes / 5 * 4).to_string()),
         ..EnvVar::default()
     });
-    let port = |name: &str, port| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: port,
-        ..ContainerPort::default()
-    };
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
-    };
     Container {
         name: "nats".to_owned(),
         image: Some(managed.image.clone()),
         command: Some(vec!["/nats-server".to_owned()]),
         args: Some(vec!["--config".to_owned(), format!("{CONFIG_DIR}/{FILE}")]),
-        env: Some([Some(pod_name), memory].into_iter().flatten().collect()),
+        env: Some(
+            [Some(pod::own_name("POD_NAME")), memory]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
         ports: Some(vec![
-            port("client", CLIENT_PORT),
-            port("route", ROUTE_PORT),
-            port("monitor", MONITOR_PORT),
+            pod::port("client", CLIENT_PORT),
+            pod::port("route", ROUTE_PORT),
+            pod::port("monitor", MONITOR_PORT),
         ]),
         // Not the bare /healthz: it asks for every stream, and one that is broken would keep a server from starting.
         startup_probe: Some(pod::probe(
@@ -180,10 +164,10 @@ fn container(managed: &Managed, memory_limit: Option<u64>) -> Container {
         )),
         security_context: Some(pod::container_security()),
         volume_mounts: Some(vec![
-            mount("config", CONFIG_DIR),
-            mount("routes", ROUTES_DIR),
-            mount("data", DATA_DIR),
-            mount("run", "/run/nats"),
+            pod::mount("config", CONFIG_DIR),
+            pod::mount("routes", ROUTES_DIR),
+            pod::mount("data", DATA_DIR),
+            pod::mount("run", "/run/nats"),
         ]),
         ..Container::default()
     }
