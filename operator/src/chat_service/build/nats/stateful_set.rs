@@ -8,10 +8,9 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, KeyToPath,
-    Lifecycle, LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec,
-    PodTemplateSpec, SecretVolumeSource, TopologySpreadConstraint, Volume,
-    VolumeResourceRequirements,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, Lifecycle,
+    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec,
+    SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,7 +18,7 @@ use natter_crds::{ReclaimPolicy, Resources};
 
 use super::config::{CONFIG_DIR, DATA_DIR, FILE, PID_FILE, ROUTES_DIR, ROUTES_FILE, hash};
 use super::{CLIENT_PORT, MONITOR_PORT, NATS, ROUTE_PORT};
-use crate::chat_service::build::metadata::{RESTART_HASH, SERVERS};
+use crate::chat_service::build::metadata::{ROUTES_HASH, SERVERS};
 use crate::chat_service::build::{Error, Kind, Object, pod};
 use crate::chat_service::validate::{Managed, ValidatedService};
 use crate::quantity;
@@ -61,8 +60,11 @@ pub fn build(service: &ValidatedService, managed: &Managed) -> Result<Object, Er
     let mut set = Object::new(Kind::StatefulSet, &name, &set);
     let memory = memory_limit(managed.spec.resources.as_ref())?;
     let template = template(service, managed, memory);
-    set.body["spec"]["template"] =
-        pod::with_template(&template, managed.spec.pod_template.as_ref());
+    set.body["spec"]["template"] = pod::with_template(
+        &template,
+        managed.spec.pod_template.as_ref(),
+        &hash(service, managed),
+    );
     Ok(set)
 }
 
@@ -86,7 +88,8 @@ fn template(
     managed: &Managed,
     memory_limit: Option<u64>,
 ) -> PodTemplateSpec {
-    let annotations = [(RESTART_HASH.to_owned(), hash(service, managed))];
+    let routes = blake3::hash(managed.keys.route_password.as_bytes()).to_hex();
+    let annotations = [(ROUTES_HASH.to_owned(), routes[..16].to_owned())];
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(service.labels(NATS)),
@@ -128,7 +131,7 @@ fn container(managed: &Managed, memory_limit: Option<u64>) -> Container {
         ports: Some(vec![
             pod::port("client", CLIENT_PORT),
             pod::port("route", ROUTE_PORT),
-            pod::port("monitor", MONITOR_PORT),
+            pod::port("monitor", MONITOR_PORT.into()),
         ]),
         // Not the bare /healthz: it asks for every stream, and one that is broken would keep a server from starting.
         startup_probe: Some(pod::probe(
@@ -189,11 +192,7 @@ fn volumes(service: &ValidatedService) -> Vec<Volume> {
             // The routes alone: seeds of users are none of the servers' business.
             secret: Some(SecretVolumeSource {
                 secret_name: Some(name),
-                items: Some(vec![KeyToPath {
-                    key: ROUTES_FILE.to_owned(),
-                    path: ROUTES_FILE.to_owned(),
-                    ..KeyToPath::default()
-                }]),
+                items: Some(vec![pod::item((ROUTES_FILE, ROUTES_FILE))]),
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),
