@@ -224,6 +224,11 @@ impl Config {
         load::load(args.into_iter().collect(), environment)
     }
 
+    /// What a node would be told by a file of this text and nothing else; the file is called `natter.yaml` in errors.
+    pub fn from_text(text: &str) -> Result<Self, ConfigError> {
+        load::load_again(Path::new("natter.yaml"), text, &["chat-node".into()], &[])
+    }
+
     /// Where the server API is and which file its keys are in, unless it is off.
     pub fn api(&self) -> Option<(SocketAddr, &Path)> {
         let file = self.access.api_key_file.as_deref()?;

@@ -4,6 +4,10 @@ pub mod apply;
 pub mod build;
 mod context;
 pub mod fetch;
+pub mod live;
+pub mod plan;
+pub mod secrets;
+pub mod servers;
 pub mod status;
 pub mod streams;
 pub mod validate;
@@ -24,11 +28,14 @@ use kube::{Api, Resource, ResourceExt};
 use natter_crds::{ChatService, Reason};
 use tracing::{Instrument as _, info, info_span, warn};
 
-use self::build::Kind;
-use self::build::metadata::{Component, MANAGED_BY};
+use self::build::chat_node::config_map;
+use self::build::metadata::{Component, MANAGED_BY, RESTART_HASH};
+use self::build::{Kind, Object};
 use self::fetch::Observed;
-use self::status::{Nats, Report, Workload};
-use self::validate::NatsServers;
+use self::plan::Pod;
+use self::plan::rollout::{self, Phase, Rollout};
+use self::status::{Nats, Report, Troubles, Workload};
+use self::validate::{NatsServers, ValidatedService};
 pub use context::Context;
 
 /// What reconciles fail by.
@@ -42,6 +49,10 @@ pub enum Error {
     Build(#[from] build::Error),
     #[error(transparent)]
     Apply(#[from] apply::Error),
+    #[error(transparent)]
+    Servers(#[from] servers::Error),
+    #[error(transparent)]
+    Live(#[from] live::Error),
     #[error("failed to write the status")]
     Status(#[source] kube::Error),
 }
@@ -53,7 +64,11 @@ impl Error {
             Self::Validate(validate::Error::Invalid(_)) | Self::Build(_) => Reason::Invalid,
             Self::Validate(validate::Error::Secret(_)) => Reason::SecretNotReady,
             Self::Apply(apply::Error::NotOwned { .. }) => Reason::NotOwned,
-            Self::Fetch(_) | Self::Apply(_) | Self::Status(_) => Reason::ApplyFailed,
+            Self::Fetch(_)
+            | Self::Apply(_)
+            | Self::Servers(_)
+            | Self::Live(_)
+            | Self::Status(_) => Reason::ApplyFailed,
         };
         let text = match self {
             Self::Fetch(error) => format!("{error}: {}", apply::reason(&error.source)),
@@ -191,7 +206,9 @@ async fn carry_out(
         .map(|(label, value)| format!("{label}={value}"));
     report.selector = Some(labels.collect::<Vec<_>>().join(","));
 
-    let objects = build::build(&validated)?;
+    let mut objects = build::build(&validated)?;
+    report.rollout = plan_rollout(&validated, &objects, &observed.pods);
+    rollout::pace(&mut objects, report.rollout.phase);
     let scope = apply::Scope {
         namespace: &validated.namespace,
         uid: &validated.owner.uid,
@@ -205,11 +222,23 @@ async fn carry_out(
     )
     .await?;
     context.announce_actions(service, &applied.actions).await;
+    let (namespace, pods) = (&validated.namespace, &observed.pods);
+    let live_hash = config_map::live_hash(&validated);
+    let told = live::tell(&context.client, namespace, &live_hash, pods).await?;
+    if told > 0 {
+        context.announce_settings(service, told).await;
+    }
     for (kind, _, live) in &applied.objects {
         let workload = || Workload::read(live.metadata.generation, &live.data);
         match kind {
             Kind::Deployment => report.nodes = Some(workload()),
-            Kind::StatefulSet => report.nats = Nats::Managed(workload()),
+            Kind::StatefulSet => {
+                report.nats = Nats::Managed(workload());
+                report.rolling = servers::roll(context, service, namespace, live, pods).await?;
+                if report.rolling.is_none() {
+                    report.nats_version = servers::version(context, service, live, pods).await;
+                }
+            }
             _ => {}
         }
     }
@@ -226,16 +255,30 @@ async fn carry_out(
     Ok(())
 }
 
+fn plan_rollout(service: &ValidatedService, objects: &[Object], pods: &[Pod]) -> Rollout {
+    let mut deployments = objects.iter().filter(|it| it.kind == Kind::Deployment);
+    let template = deployments.next().map(|it| &it.body["spec"]["template"]);
+    let hash = template.and_then(|it| it["metadata"]["annotations"][RESTART_HASH].as_str());
+    let nodes = pods
+        .iter()
+        .filter(|pod| pod.is_of(Component::Nodes))
+        .cloned();
+    let nodes: Vec<_> = nodes.collect();
+    let replicas = service.spec.replicas;
+    rollout::plan(replicas, hash.unwrap_or_default(), &nodes, now())
+}
+
 /// What runs, as far as it can be told without changing anything.
 fn look(report: &mut Report, service: &ChatService, observed: &Observed) {
     let name = service.name_any();
     let workload = |kind, component: Component| {
-        let live = observed.object(kind, &format!("{name}-{}", component.name()))?;
+        let live = observed.object(kind, &component.object_name(&name))?;
         Some(Workload::read(
             live.body.metadata.generation,
             &live.body.data,
         ))
     };
+    report.troubles = Troubles::read(&observed.pods);
     report.nodes = workload(Kind::Deployment, Component::Nodes);
     report.nats = match (
         &service.spec.nats.external,
@@ -249,6 +292,9 @@ fn look(report: &mut Report, service: &ChatService, observed: &Observed) {
 
 /// Watches tell of every change; this is for what they cannot see.
 fn next_look(report: &Report) -> Duration {
+    if report.rolling.is_some() || report.rollout.phase != Phase::Free {
+        return Duration::from_secs(2);
+    }
     if report.streams.is_some() {
         return Duration::from_secs(10);
     }
@@ -275,3 +321,6 @@ fn retry(service: Arc<ChatService>, error: &Error, context: Arc<Context>) -> Act
     );
     Action::requeue(Duration::from_millis(pause))
 }
+
+#[cfg(test)]
+mod tests;

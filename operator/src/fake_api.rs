@@ -1,5 +1,5 @@
-//! An API server in memory, for tests of what is written and what is not: GET, server-side apply and DELETE of single
-//! objects, and a list of the requests that came.
+//! An API server in memory, for tests of what is written and what is not: GET, server-side apply, merge patch and
+//! DELETE of single objects, lists of all of a kind, and a list of the requests that came.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,37 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 type Handle = tower_test::mock::Handle<Request<Body>, Response<Body>>;
+
+const MERGE: &str = "application/merge-patch+json";
+
+/// What can be listed; labels are not looked at.
+const LISTS: [&str; 9] = [
+    "/pods",
+    "/services",
+    "/secrets",
+    "/configmaps",
+    "/serviceaccounts",
+    "/deployments",
+    "/statefulsets",
+    "/networkpolicies",
+    "/poddisruptionbudgets",
+];
+
+/// As RFC 7386 says.
+fn merge(object: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *object = patch;
+        return;
+    };
+    for (key, value) in patch {
+        match value {
+            Value::Null => {
+                object.as_object_mut().map(|object| object.remove(&key));
+            }
+            value => merge(&mut object[key], value),
+        }
+    }
+}
 
 #[derive(Clone, Default)]
 pub struct FakeApi {
@@ -56,7 +87,11 @@ impl FakeApi {
                 .lock()
                 .unwrap()
                 .push(format!("{} {path}", parts.method));
-            let (status, body) = self.respond(&parts.method, &path, &body);
+            let is_merge = parts
+                .headers
+                .get("content-type")
+                .is_some_and(|it| it == MERGE);
+            let (status, body) = self.respond(&parts.method, &path, is_merge, &body);
             let response = Response::builder()
                 .status(status)
                 .body(Body::from(body.to_string().into_bytes()));
@@ -64,17 +99,36 @@ impl FakeApi {
         }
     }
 
-    fn respond(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Value) {
+    fn respond(
+        &self,
+        method: &Method,
+        path: &str,
+        is_merge: bool,
+        body: &[u8],
+    ) -> (StatusCode, Value) {
         let mut objects = self.objects.lock().unwrap();
         match (method.as_str(), objects.get(path).cloned()) {
             ("GET", Some(object)) => (StatusCode::OK, object),
+            ("GET", None) if LISTS.iter().any(|list| path.ends_with(list)) => {
+                let inside = format!("{path}/");
+                let items = objects.iter().filter(|(path, _)| path.starts_with(&inside));
+                let items: Vec<_> = items.map(|(_, object)| object).collect();
+                let list =
+                    json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items});
+                (StatusCode::OK, list)
+            }
+            ("PATCH", Some(mut object)) if is_merge => {
+                merge(&mut object, serde_json::from_slice(body).unwrap());
+                objects.insert(path.to_owned(), object.clone());
+                (StatusCode::OK, object)
+            }
             ("PATCH", _) if path.ends_with("/status") => {
                 let object = objects.get_mut(path.trim_end_matches("/status")).unwrap();
                 let patch: Value = serde_json::from_slice(body).unwrap();
                 object["status"] = patch["status"].clone();
                 (StatusCode::OK, object.clone())
             }
-            ("PATCH", before) => {
+            ("PATCH", before) if !is_merge => {
                 let mut object: Value = serde_json::from_slice(body).unwrap();
                 let uid = before.map_or_else(
                     || json!(format!("uid of {path}")),

@@ -1,5 +1,7 @@
 //! ChatServices for tests, written as a user writes them.
 
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
 use natter_crds::ChatService;
 use serde_json::{Value, json};
 
@@ -23,6 +25,22 @@ pub fn given() -> Given {
             nats: "nats:2.15.2".to_owned(),
         },
         ..Given::default()
+    }
+}
+
+/// The same where a Secret of that name has these keys and texts.
+pub fn with_secret(name: &str, texts: &[(&str, &str)]) -> Given {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let data = texts
+        .iter()
+        .map(|(key, text)| ((*key).to_owned(), bytes(text)));
+    let secret = Secret {
+        data: Some(data.collect()),
+        ..Secret::default()
+    };
+    Given {
+        secrets: [(name.to_owned(), secret)].into(),
+        ..given()
     }
 }
 

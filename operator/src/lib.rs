@@ -1,11 +1,12 @@
 //! Natter's operator.
 //!
 //! ```text
-//! ChatService + what runs -> fetch -> validate -> build -> apply -> status
+//! ChatService + what runs -> fetch -> validate -> build -> plan -> apply -> status
 //! ```
 //!
-//! `validate`, `build` and what conditions say are pure: they never see a cluster.
+//! `validate`, `build`, `plan` and what conditions say are pure: they never see a cluster.
 
+pub mod ask;
 pub mod chat_service;
 pub mod config;
 pub mod http;

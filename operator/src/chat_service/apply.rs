@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 
@@ -210,19 +211,19 @@ fn hash(value: &serde_json::Value) -> blake3::Hash {
     blake3::hash(value.to_string().as_bytes())
 }
 
+/// The one owner that answers for an object.
+fn controller(object: &DynamicObject) -> Option<&OwnerReference> {
+    let mut owners = object.metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
+}
+
 fn is_owned(object: &DynamicObject, uid: &str) -> bool {
-    let owners = object.metadata.owner_references.iter().flatten();
-    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
-    controllers.any(|owner| owner.uid == uid)
+    controller(object).is_some_and(|owner| owner.uid == uid)
 }
 
 /// Who owns an object, in words.
 fn owner(object: &DynamicObject) -> String {
-    let owners = object.metadata.owner_references.iter().flatten();
-    let controller = owners
-        .into_iter()
-        .find(|owner| owner.controller == Some(true));
-    match controller {
+    match controller(object) {
         Some(owner) => format!("{} {}", owner.kind, owner.name),
         None => "somebody else (it has no owner reference of this ChatService)".to_owned(),
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use natter_crds::{ChatService, ChatServiceStatus, Reason};
@@ -16,6 +17,7 @@ use super::fetch::Observed;
 use super::status::Report;
 use super::streams;
 use super::validate::{Images, ValidatedService};
+use crate::ask::Ask;
 use crate::metrics::Metrics;
 
 /// Streams are looked at again after this, in case somebody changed them.
@@ -26,6 +28,7 @@ pub struct Context {
     pub images: Images,
     pub metrics: Metrics,
     pub written: Written,
+    pub ask: Ask,
     recorder: Recorder,
     memory: Mutex<HashMap<String, Memory>>,
 }
@@ -36,6 +39,10 @@ struct Memory {
     failures: u32,
     /// When streams were as they should be, and for which settings.
     streams: Option<(String, Instant)>,
+    /// Since when all NATS servers have been well, and which pods they were.
+    well: Option<(String, Instant)>,
+    /// Release of the NATS servers, and for which template it was asked.
+    nats_version: Option<(String, String)>,
 }
 
 impl Context {
@@ -50,6 +57,7 @@ impl Context {
             images,
             metrics,
             written: Written::default(),
+            ask: Ask::default(),
             memory: Mutex::default(),
         })
     }
@@ -77,6 +85,30 @@ impl Context {
         before
     }
 
+    /// How long the NATS servers have been well: these pods, by their uids, without a break. `None`: they are not.
+    pub fn well_for(&self, uid: &str, pods: Option<String>) -> Duration {
+        let mut memory = self.memory();
+        let well = &mut memory.entry(uid.to_owned()).or_default().well;
+        *well = match (well.take(), pods) {
+            (Some((before, since)), Some(now)) if before == now => Some((now, since)),
+            (_, now) => now.map(|now| (now, Instant::now())),
+        };
+        well.as_ref()
+            .map_or(Duration::ZERO, |(_, since)| since.elapsed())
+    }
+
+    /// Release of the NATS servers, if it was asked for servers of this template.
+    pub fn nats_version(&self, uid: &str, hash: &str) -> Option<String> {
+        let known = self.memory().get(uid)?.nats_version.clone()?;
+        (known.0 == hash).then_some(known.1)
+    }
+
+    pub fn remember_nats_version(&self, uid: &str, hash: &str, version: &str) {
+        let mut memory = self.memory();
+        let memory = memory.entry(uid.to_owned()).or_default();
+        memory.nats_version = Some((hash.to_owned(), version.to_owned()));
+    }
+
     /// Sets streams up unless they were seen as they should be lately. Errors: text for the user.
     pub async fn set_up_streams(
         &self,
@@ -92,11 +124,7 @@ impl Context {
         if seen.is_some_and(|(seen, since)| seen == hash && since.elapsed() < STREAMS_AGAIN) {
             return Ok(());
         }
-        let (credentials, ca) = (
-            observed.external_secret.as_ref(),
-            observed.ca_secret.as_ref(),
-        );
-        let result = streams::set_up(service, credentials, ca).await;
+        let result = streams::set_up(service, &observed.secrets).await;
         match &result {
             Ok(()) => info!("streams are as they should be"),
             Err(problem) => warn!(problem, "streams are not as they should be"),
@@ -145,7 +173,21 @@ impl Context {
         }
     }
 
-    /// Tells of a change of Ready, and once for each generation of what is not done.
+    /// Tells that a NATS server is restarted.
+    pub async fn announce_restart(&self, service: &ChatService, note: String) {
+        self.metrics.wrote("Pod");
+        self.publish(service, EventType::Normal, "Restarting", "Rollout", note)
+            .await;
+    }
+
+    /// Tells that running nodes take new settings over.
+    pub async fn announce_settings(&self, service: &ChatService, nodes: usize) {
+        let note = format!("{nodes} running nodes take new settings over; nothing restarts");
+        self.publish(service, EventType::Normal, "SettingsChanged", "Apply", note)
+            .await;
+    }
+
+    /// Tells of changes of the conditions that a human asks about, and once for each generation of what is not done.
     pub async fn announce_status(
         &self,
         service: &ChatService,
@@ -153,30 +195,33 @@ impl Context {
         report: &Report,
     ) {
         let before = service.status.as_ref();
-        let ready = |status: &ChatServiceStatus| {
-            let condition = status
-                .conditions
-                .iter()
-                .find(|condition| condition.type_ == "Ready");
-            condition.map(|condition| {
-                (
-                    condition.status.clone(),
-                    condition.reason.clone(),
-                    condition.message.clone(),
-                )
-            })
-        };
-        let old = before.and_then(ready);
-        if let Some((is_ready, reason, message)) = ready(status)
-            && old.is_none_or(|(was_ready, was, _)| {
-                (was_ready, was) != (is_ready.clone(), reason.clone())
-            })
-        {
-            let type_ = match is_ready == "True" {
+        for type_ in ["Ready", "Progressing", "Degraded"] {
+            let condition = |status: &ChatServiceStatus| {
+                let mut conditions = status.conditions.iter();
+                conditions
+                    .find(|condition| condition.type_ == type_)
+                    .cloned()
+            };
+            let Some(new) = condition(status) else {
+                continue;
+            };
+            let old = before.and_then(condition);
+            let is_same = |old: Condition| (&old.status, &old.reason) == (&new.status, &new.reason);
+            // What Ready says already is not said twice.
+            let is_said = type_ != "Ready" && status.conditions[0].reason == new.reason;
+            if old.is_some_and(is_same) || is_said || (type_ == "Degraded" && new.status != "True")
+            {
+                continue;
+            }
+            let is_good = match type_ {
+                "Ready" => new.status == "True",
+                _ => type_ == "Progressing",
+            };
+            let level = match is_good {
                 true => EventType::Normal,
                 false => EventType::Warning,
             };
-            self.publish(service, type_, &reason, "Reconcile", message)
+            self.publish(service, level, &new.reason, "Reconcile", new.message)
                 .await;
         }
         let is_new =

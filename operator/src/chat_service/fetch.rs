@@ -1,7 +1,9 @@
 //! What runs now, and what a ChatService points to -> `Observed`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{self as core, ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject, ListParams};
@@ -10,7 +12,9 @@ use natter_crds::ChatService;
 use serde_json::Value;
 
 use super::build::Kind;
-use super::build::metadata::selector_of_all;
+use super::build::metadata::{Component, selector_of_all};
+use super::plan::Pod;
+use super::secrets;
 use super::validate::{Given, Images};
 
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +38,10 @@ pub struct Live {
 pub struct Observed {
     /// Objects with the labels of this ChatService, whoever owns them.
     pub objects: Vec<Live>,
-    pub nats_secret: Option<Secret>,
-    pub external_secret: Option<Secret>,
-    pub ca_secret: Option<Secret>,
-    pub jwt_secret: Option<Secret>,
+    /// Pods of nodes and servers.
+    pub pods: Vec<Pod>,
+    /// Secrets that the ChatService names, and that of its own NATS servers, by name; those that are there.
+    pub secrets: BTreeMap<String, Secret>,
 }
 
 impl Observed {
@@ -49,13 +53,10 @@ impl Observed {
 
     /// What validation needs of it.
     pub fn given(&self, service: &str, images: Images) -> Given {
-        let servers = self.object(Kind::StatefulSet, &format!("{service}-nats"));
+        let servers = self.object(Kind::StatefulSet, &Component::Nats.object_name(service));
         Given {
             images,
-            nats_secret: self.nats_secret.clone(),
-            external_secret: self.external_secret.clone(),
-            ca_secret: self.ca_secret.clone(),
-            jwt_secret: self.jwt_secret.clone(),
+            secrets: self.secrets.clone(),
             stateful_set: servers.and_then(|live| serde_json::to_value(&live.body).ok()),
         }
     }
@@ -96,41 +97,38 @@ pub async fn fetch(client: &Client, service: &ChatService) -> Result<Observed, E
             body,
         }));
     }
-    let external = service.spec.nats.external.as_ref();
-    let credentials = external.and_then(|external| external.credentials_secret_ref.as_ref());
-    let ca = external.and_then(|external| external.ca_secret_ref.as_ref());
-    let jwt = service.spec.auth.jwt.as_ref();
-    let jwt = jwt.and_then(|jwt| jwt.key_secret_ref.as_ref());
-    let managed = external.is_none().then(|| format!("{name}-nats"));
+    let pods: Api<core::Pod> = Api::namespaced(client.clone(), &namespace);
+    let pods = pods.list(&labelled).await.map_err(|source| Error {
+        what: format!("Pods in {namespace}"),
+        source,
+    })?;
+    let mut secrets = BTreeMap::new();
+    for name in secrets_of(service) {
+        let secret: Option<Secret> = Api::namespaced(client.clone(), &namespace)
+            .get_opt(&name)
+            .await
+            .map_err(|source| Error {
+                what: format!("Secret {namespace}/{name}"),
+                source,
+            })?;
+        secrets.extend(secret.map(|secret| (name, secret)));
+    }
     Ok(Observed {
         objects,
-        nats_secret: secret(client, &namespace, managed.as_deref()).await?,
-        external_secret: secret(
-            client,
-            &namespace,
-            credentials.map(|secret| secret.name.as_str()),
-        )
-        .await?,
-        ca_secret: secret(client, &namespace, ca.map(|secret| secret.name.as_str())).await?,
-        jwt_secret: secret(client, &namespace, jwt.map(|secret| secret.name.as_str())).await?,
+        pods: pods.items.iter().filter_map(Pod::read).collect(),
+        secrets,
     })
 }
 
-async fn secret(
-    client: &Client,
-    namespace: &str,
-    name: Option<&str>,
-) -> Result<Option<Secret>, Error> {
-    let Some(name) = name else {
-        return Ok(None);
+/// The names of all Secrets that `service` depends on.
+fn secrets_of(service: &ChatService) -> BTreeSet<String> {
+    let spec = &service.spec;
+    let keys = secrets::keys(spec).map(|(_, secret)| secret.name.clone());
+    let credentials = match spec.nats.external {
+        Some(_) => secrets::credentials(spec).map(|secret| secret.name.clone()),
+        None => Some(Component::Nats.object_name(&service.name_any())),
     };
-    let secret = Api::namespaced(client.clone(), namespace)
-        .get_opt(name)
-        .await;
-    secret.map_err(|source| Error {
-        what: format!("Secret {namespace}/{name}"),
-        source,
-    })
+    keys.chain(credentials).collect()
 }
 
 /// The parts of an object's body that count as its state: everything but what each write and each status changes.

@@ -9,7 +9,10 @@ use kube::{Api, Client, ResourceExt};
 use natter_crds::{ChatService, ChatServiceStatus, NatsStatus, Reason};
 use serde_json::{Value, json};
 
-use super::build::metadata::MANAGED_BY;
+use super::build::metadata::{Component, MANAGED_BY};
+use super::plan::Pod;
+use super::plan::rollout::Rollout;
+use super::servers::Rolling;
 
 /// What a reconcile found and did.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +22,43 @@ pub struct Report {
     pub paused: bool,
     pub nodes: Option<Workload>,
     pub nats: Nats,
+    /// How far a rollout of nodes may go.
+    pub rollout: Rollout,
+    /// NATS servers that are given new settings.
+    pub rolling: Option<Rolling>,
+    /// Release of nats-server, if it was asked for.
+    pub nats_version: Option<String>,
+    /// What keeps a node, and what keeps a server, from being ready.
+    pub troubles: Troubles,
     /// Why streams are not as they should be; `None` if they are, or were not looked at because servers are not ready.
     pub streams: Option<String>,
     /// What is asked for and not done, a sentence each.
     pub unsupported: Vec<String>,
     /// Labels of the nodes' pods, as autoscalers want them.
     pub selector: Option<String>,
+}
+
+/// What keeps pods from being ready: of each component the first that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Troubles {
+    pub nodes: Option<String>,
+    pub servers: Option<String>,
+}
+
+impl Troubles {
+    pub fn read(pods: &[Pod]) -> Self {
+        let first = |component| {
+            let mut pods = pods
+                .iter()
+                .filter(|pod| pod.is_of(component) && !pod.is_terminating);
+            let pod = pods.find(|pod| pod.trouble.is_some());
+            pod.map(Pod::why_not_ready)
+        };
+        Self {
+            nodes: first(Component::Nodes),
+            servers: first(Component::Nats),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -45,6 +79,8 @@ pub struct Workload {
     pub terminating: i32,
     /// The numbers are of what was applied last.
     pub current: bool,
+    /// Why pods cannot even be made.
+    pub failure: Option<String>,
     pub image: String,
 }
 
@@ -58,6 +94,10 @@ impl Workload {
                 .and_then(|number| i32::try_from(number).ok())
                 .unwrap_or(0)
         };
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let mut failures =
+            conditions.filter(|it| it["type"] == "ReplicaFailure" && it["status"] == "True");
+        let failure = failures.next().and_then(|it| it["message"].as_str());
         let image = spec["template"]["spec"]["containers"][0]["image"].as_str();
         Self {
             wanted: number(&spec["replicas"]),
@@ -66,6 +106,7 @@ impl Workload {
             updated: number(&status["updatedReplicas"]),
             terminating: number(&status["terminatingReplicas"]),
             current: status["observedGeneration"].as_i64() >= generation,
+            failure: failure.map(str::to_owned),
             image: image.unwrap_or_default().to_owned(),
         }
     }
@@ -118,8 +159,14 @@ pub fn of(service: &ChatService, report: &Report, now: Timestamp) -> ChatService
             Nats::Managed(servers) => Some(NatsStatus {
                 replicas: Some(servers.wanted),
                 ready_replicas: Some(servers.ready),
-                version: None,
-                operation: None,
+                version: report
+                    .nats_version
+                    .clone()
+                    .or(before.nats.and_then(|nats| nats.version)),
+                operation: report.rolling.as_ref().map(|rolling| {
+                    let Rolling { updated, text } = rolling;
+                    format!("Rollout {updated}/{}: {text}", servers.wanted)
+                }),
             }),
             Nats::External => None,
             Nats::Unknown => before.nats,

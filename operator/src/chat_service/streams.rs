@@ -1,5 +1,6 @@
 //! The streams in NATS, by the same code as `chat-node nats init`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
@@ -7,6 +8,7 @@ use chat_node::broker::nats::account::Role;
 use chat_node::broker::nats::init;
 use chat_node::config::{Config, Invocation, NatsCommand};
 use k8s_openapi::api::core::v1::Secret;
+use natter_crds::{SecretKey, SecretName};
 
 use super::build::chat_node::config_map;
 use super::build::nats::credentials::seed_name;
@@ -28,20 +30,15 @@ pub fn hash(service: &ValidatedService) -> String {
 /// Creates, checks and repairs the streams. Errors: text for the user.
 pub async fn set_up(
     service: &ValidatedService,
-    external: Option<&Secret>,
-    ca: Option<&Secret>,
+    secrets: &BTreeMap<String, Secret>,
 ) -> Result<(), String> {
-    let init = {
-        let files = Files::write(service, external, ca)
-            .map_err(|error| format!("temporary files: {error}"))?;
-        let read =
-            Config::load_from(files.arguments.clone(), []).map_err(|error| error.to_string())?;
-        let Invocation::Nats(NatsCommand::Init(init)) = read else {
-            return Err("the arguments are not those of nats init".to_owned());
-        };
-        (init, files)
+    // The run reads them too.
+    let files =
+        Files::write(service, secrets).map_err(|error| format!("temporary files: {error}"))?;
+    let read = Config::load_from(files.arguments.clone(), []).map_err(|error| error.to_string())?;
+    let Invocation::Nats(NatsCommand::Init(init)) = read else {
+        return Err("the arguments are not those of nats init".to_owned());
     };
-    let (init, _files) = init;
     init::run(&init).await.map_err(|error| text_of(&error))
 }
 
@@ -60,8 +57,7 @@ struct Files {
 impl Files {
     fn write(
         service: &ValidatedService,
-        external: Option<&Secret>,
-        ca: Option<&Secret>,
+        secrets: &BTreeMap<String, Secret>,
     ) -> std::io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let write = |name: &str, bytes: &[u8]| -> std::io::Result<OsString> {
@@ -85,18 +81,18 @@ impl Files {
                 );
             }
             NatsServers::External(spec) => {
-                let data = |secret: Option<&Secret>, key: &str| {
-                    let data = secret.and_then(|secret| secret.data.as_ref());
+                let data = |secret: &str, key: &str| {
+                    let data = secrets.get(secret).and_then(|secret| secret.data.as_ref());
                     data.and_then(|data| data.get(key))
                         .map(|bytes| bytes.0.clone())
                         .unwrap_or_default()
                 };
-                if spec.credentials_secret_ref.is_some() {
-                    let seed = data(external, seed_name(Role::Operator));
+                if let Some(SecretName { name }) = &spec.credentials_secret_ref {
+                    let seed = data(name, seed_name(Role::Operator));
                     add("--nats-credentials", write("operator.nk", &seed)?);
                 }
-                if let Some(reference) = &spec.ca_secret_ref {
-                    add("--nats-ca", write("ca.pem", &data(ca, &reference.key))?);
+                if let Some(SecretKey { name, key }) = &spec.ca_secret_ref {
+                    add("--nats-ca", write("ca.pem", &data(name, key))?);
                 }
             }
         }

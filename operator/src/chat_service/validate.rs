@@ -3,29 +3,26 @@
 //! What one resource can be checked by is CEL and refused by the API server; here is what needs more: what this
 //! release can do, ages, the sizes of numbers, templates, and Secrets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chat_node::broker::nats::account::Role;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, ResourceExt};
-use natter_crds::{ChatService, ChatServiceSpec, ExternalNats, ManagedNats};
+use natter_crds::{ChatService, ChatServiceSpec, ExternalNats, ManagedNats, SecretKey, SecretName};
 use serde_json::Value;
 
-use super::build::metadata::{LABELS, Owner, SERVERS};
+use super::build::metadata::{Component, LABELS, Owner, SERVERS};
 use super::build::nats::credentials::{self, Keys};
+use super::secrets;
 use crate::quantity;
 
 /// What validation needs beside the resource.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     pub images: Images,
-    /// The Secret of the NATS servers that run for this ChatService; `None` before there is one.
-    pub nats_secret: Option<Secret>,
-    /// The Secret that `nats.external.credentialsSecretRef` names, if there is one.
-    pub external_secret: Option<Secret>,
-    /// The Secret that `nats.external.caSecretRef` names, if there is one.
-    pub ca_secret: Option<Secret>,
-    /// The Secret that `auth.jwt.keySecretRef` names, if there is one.
-    pub jwt_secret: Option<Secret>,
+    /// Secrets by name, as far as there are any: those that the resource names, and that of its own NATS servers.
+    pub secrets: BTreeMap<String, Secret>,
     /// The StatefulSet of the NATS servers, if there is one.
     pub stateful_set: Option<Value>,
 }
@@ -47,6 +44,8 @@ pub struct ValidatedService {
     pub image: String,
     pub max_bytes_per_shard: u64,
     pub nats: NatsServers,
+    /// Another text when nodes have another key: they read it at their start.
+    pub key_of_nodes: String,
     /// What is asked for and not done by this release, a sentence each.
     pub unsupported: Vec<String>,
 }
@@ -82,7 +81,6 @@ pub enum Error {
 pub fn validate(service: &ChatService, given: Given) -> Result<ValidatedService, Error> {
     let spec = service.spec.clone();
     let mut wrong = Vec::new();
-    check_auth(&spec, &mut wrong);
     check_ages(&spec, &mut wrong);
     check_template("podTemplate", spec.pod_template.as_ref(), &mut wrong);
     let max_bytes_per_shard = bytes(
@@ -115,25 +113,11 @@ pub fn validate(service: &ChatService, given: Given) -> Result<ValidatedService,
 
     let Given {
         images,
-        nats_secret,
-        external_secret,
-        ca_secret,
-        jwt_secret,
+        secrets: given,
         stateful_set,
     } = given;
-    if let Some(reference) = spec
-        .auth
-        .jwt
-        .as_ref()
-        .and_then(|jwt| jwt.key_secret_ref.as_ref())
-    {
-        check_secret(
-            "auth.jwt.keySecretRef",
-            &reference.name,
-            &[&reference.key],
-            jwt_secret.as_ref(),
-        )?;
-    }
+    check_secrets(&spec, &given)?;
+    let name = service.name_any();
     let mut unsupported = unsupported(&spec);
     let nats = match (&spec.nats.managed, &spec.nats.external) {
         (Some(managed), None) => {
@@ -146,22 +130,20 @@ pub fn validate(service: &ChatService, given: Given) -> Result<ValidatedService,
                 image: managed.image.clone().unwrap_or(images.nats),
                 replicas: managed.replicas.unsigned_abs(),
                 storage_bytes,
-                keys: credentials::keys(nats_secret.as_ref()).map_err(Error::Secret)?,
+                keys: credentials::keys(given.get(&Component::Nats.object_name(&name)))
+                    .map_err(Error::Secret)?,
                 spec: managed,
             }))
         }
-        (None, Some(external)) => {
-            check_secrets(external, external_secret.as_ref(), ca_secret.as_ref())?;
-            NatsServers::External(external.clone())
-        }
+        (None, Some(external)) => NatsServers::External(external.clone()),
         _ => {
             return Err(Error::Invalid(vec![
                 "set exactly one of nats.managed and nats.external".to_owned(),
             ]));
         }
     };
-    let name = service.name_any();
     Ok(ValidatedService {
+        key_of_nodes: key_of_nodes(&nats, &given),
         owner: Owner {
             api_version: ChatService::api_version(&()).into_owned(),
             kind: ChatService::kind(&()).into_owned(),
@@ -176,6 +158,20 @@ pub fn validate(service: &ChatService, given: Given) -> Result<ValidatedService,
         unsupported,
         spec,
     })
+}
+
+/// A public key, or a hash of a seed: nothing that would have to be kept secret.
+fn key_of_nodes(nats: &NatsServers, secrets: &BTreeMap<String, Secret>) -> String {
+    match nats {
+        NatsServers::Managed(managed) => managed.keys.public_key(Role::Node),
+        NatsServers::External(external) => {
+            let reference = external.credentials_secret_ref.as_ref();
+            let secret = reference.and_then(|reference| secrets.get(&reference.name));
+            let data = secret.and_then(|secret| secret.data.as_ref());
+            let seed = data.and_then(|data| data.get(credentials::seed_name(Role::Node)));
+            seed.map_or(String::new(), |seed| blake3::hash(&seed.0).to_string())
+        }
+    }
 }
 
 /// Servers and volumes that are there stay as many and as large as they are: streams would have to be moved first.
@@ -196,17 +192,6 @@ fn keep_size(managed: &mut ManagedNats, set: &Value, unsupported: &mut Vec<Strin
     }
     // As it was written then: the API server refuses even another way to write it.
     managed.storage.size = size;
-}
-
-/// Tokens are a way in; who has the connect webhook alone is let in by nobody yet.
-fn check_auth(spec: &ChatServiceSpec, wrong: &mut Vec<String>) {
-    if !spec.auth.allow_anonymous && spec.auth.jwt.is_none() {
-        wrong.push(
-            "nobody could connect: this release does not ask auth.connectWebhook yet, \
-             so set auth.jwt or auth.allowAnonymous: true"
-                .to_owned(),
-        );
-    }
 }
 
 /// Ages fit the pattern already; streams cannot forget sooner than their duplicate window.
@@ -256,6 +241,14 @@ fn check_template(field: &str, template: Option<&Value>, wrong: &mut Vec<String>
             ));
         }
     }
+    let metadata = template.map(|template| &template["metadata"]);
+    let maps = metadata.map(|metadata| [metadata, &metadata["annotations"], &metadata["labels"]]);
+    let is_map = |value: &Value| value.is_null() || value.is_object();
+    if maps.is_some_and(|maps| !maps.into_iter().all(is_map)) {
+        wrong.push(format!(
+            "{field}.metadata, its labels and annotations must be maps"
+        ));
+    }
     let replaced = template.map(|template| {
         [
             &template["$patch"],
@@ -270,22 +263,13 @@ fn check_template(field: &str, template: Option<&Value>, wrong: &mut Vec<String>
     }
 }
 
-fn check_secrets(
-    external: &ExternalNats,
-    credentials: Option<&Secret>,
-    ca: Option<&Secret>,
-) -> Result<(), Error> {
-    if let Some(reference) = &external.credentials_secret_ref {
-        let field = "nats.external.credentialsSecretRef";
-        check_secret(field, &reference.name, &credentials::SEEDS, credentials)?;
+fn check_secrets(spec: &ChatServiceSpec, given: &BTreeMap<String, Secret>) -> Result<(), Error> {
+    for (field, SecretKey { name, key }) in secrets::keys(spec) {
+        check_secret(field, name, &[key], given.get(name))?;
     }
-    if let Some(reference) = &external.ca_secret_ref {
-        check_secret(
-            "nats.external.caSecretRef",
-            &reference.name,
-            &[&reference.key],
-            ca,
-        )?;
+    if let Some(SecretName { name }) = secrets::credentials(spec) {
+        let field = "nats.external.credentialsSecretRef";
+        check_secret(field, name, &credentials::SEEDS, given.get(name))?;
     }
     Ok(())
 }
@@ -319,7 +303,6 @@ fn check_secret(
 /// Fields that are set away from their default while nothing honours them: never ignored in silence.
 fn unsupported(spec: &ChatServiceSpec) -> Vec<String> {
     let default = natter_crds::Disruption::default();
-    let classes = &spec.room_classes;
     let asked = [
         (spec.autoscaling.is_some(), "autoscaling: replicas counts"),
         (
@@ -330,24 +313,6 @@ fn unsupported(spec: &ChatServiceSpec) -> Vec<String> {
             spec.disruption.rebalance_threshold_percent != default.rebalance_threshold_percent,
             "disruption.rebalanceThresholdPercent: connections stay where they are",
         ),
-        (
-            spec.auth.connect_webhook.is_some(),
-            "auth.connectWebhook: nobody is asked",
-        ),
-        (
-            spec.auth.api_key_secret_ref.is_some(),
-            "auth.apiKeySecretRef: there is no server API",
-        ),
-        (
-            classes
-                .iter()
-                .any(|class| class.presence != natter_crds::ReadAccess::default()),
-            "roomClasses[].presence: nobody sees who is there",
-        ),
-        (
-            classes.iter().any(|class| class.join_leave),
-            "roomClasses[].joinLeave: nobody is told",
-        ),
     ];
     let asked = asked.into_iter().filter(|(asked, _)| *asked);
     asked.map(|(_, text)| text.to_owned()).collect()
@@ -355,10 +320,8 @@ fn unsupported(spec: &ChatServiceSpec) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::ByteString;
-
     use super::*;
-    use crate::fixtures::{SMALLEST, given, lobby, validated};
+    use crate::fixtures::{SMALLEST, given, lobby, validated, with_secret};
 
     fn refused(spec: &str) -> String {
         validate(&lobby(spec), given()).unwrap_err().to_string()
@@ -374,13 +337,8 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named() {
-        let text = refused(
-            "{auth: {connectWebhook: {url: 'https://a'}}, history: {maxAge: 1m, maxBytesPerShard: 1Ki}}",
-        );
-        assert!(
-            text.contains("so set auth.jwt or auth.allowAnonymous: true"),
-            "{text}"
-        );
+        let text =
+            refused("{auth: {allowAnonymous: true}, history: {maxAge: 1m, maxBytesPerShard: 1Ki}}");
         assert!(
             text.contains("history.maxAge is 1m, and at least 5m is needed"),
             "{text}"
@@ -403,10 +361,20 @@ mod tests {
     }
 
     #[test]
+    fn a_template_whose_metadata_is_none_is_refused() {
+        let text =
+            refused("{auth: {allowAnonymous: true}, podTemplate: {metadata: {annotations: x}}}");
+        assert_eq!(
+            text,
+            "podTemplate.metadata, its labels and annotations must be maps"
+        );
+    }
+
+    #[test]
     fn what_nothing_honours_yet_is_said() {
         let service = validated(
-            "{auth: {allowAnonymous: true, connectWebhook: {url: 'https://a'}}, autoscaling: {maxReplicas: 4},
-              disruption: {maxReconnectsPerSecond: 5}, roomClasses: [{prefix: a, joinLeave: true}]}",
+            "{auth: {allowAnonymous: true}, autoscaling: {maxReplicas: 4},
+              disruption: {maxReconnectsPerSecond: 5, rebalanceThresholdPercent: 0}}",
         );
         let fields: Vec<_> = service
             .unsupported
@@ -418,8 +386,7 @@ mod tests {
             [
                 "autoscaling",
                 "disruption.maxReconnectsPerSecond",
-                "auth.connectWebhook",
-                "roomClasses[].joinLeave"
+                "disruption.rebalanceThresholdPercent",
             ]
         );
     }
@@ -451,12 +418,31 @@ mod tests {
     }
 
     #[test]
-    fn the_key_for_tokens_must_be_there() {
-        let spec = "auth: {jwt: {keySecretRef: {name: keys, key: public.pem}}}";
-        assert_eq!(
-            refused(spec),
-            "auth.jwt.keySecretRef: there is no Secret keys"
-        );
+    fn every_key_that_is_named_must_be_there() {
+        let cases = [
+            (
+                "auth: {jwt: {keySecretRef: {name: keys, key: a}}}",
+                "auth.jwt.keySecretRef",
+            ),
+            (
+                "auth: {allowAnonymous: true, apiKeySecretRef: {name: keys, key: a}}",
+                "auth.apiKeySecretRef",
+            ),
+            (
+                "auth: {connectWebhook: {url: 'https://a', tokenSecretRef: {name: keys, key: a}}}",
+                "auth.connectWebhook.tokenSecretRef",
+            ),
+            (
+                "{auth: {allowAnonymous: true}, nats: {external: {urls: ['tls://a'], caSecretRef: {name: keys, key: a}}}}",
+                "nats.external.caSecretRef",
+            ),
+        ];
+        for (spec, field) in cases {
+            assert_eq!(refused(spec), format!("{field}: there is no Secret keys"));
+            let given = with_secret("keys", &[("b", "")]);
+            let error = validate(&lobby(spec), given).unwrap_err().to_string();
+            assert_eq!(error, format!("{field}: Secret keys has no a"));
+        }
     }
 
     const EXTERNAL: &str = "{auth: {allowAnonymous: true}, nats: {external: {urls: ['nats://a'], credentialsSecretRef: {name: keys}}}}";
@@ -473,15 +459,7 @@ mod tests {
 
     #[test]
     fn a_secret_without_a_seed_is_named_with_what_it_lacks() {
-        let seeds = [("node.nk".to_owned(), ByteString(b"SU".to_vec()))];
-        let secret = Secret {
-            data: Some(seeds.into()),
-            ..Secret::default()
-        };
-        let given = Given {
-            external_secret: Some(secret),
-            ..given()
-        };
+        let given = with_secret("keys", &[("node.nk", "SU")]);
         let error = validate(&lobby(EXTERNAL), given).unwrap_err().to_string();
         assert_eq!(
             error,

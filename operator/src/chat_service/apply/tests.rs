@@ -24,13 +24,17 @@ fn observed(applied: &Applied) -> Observed {
     }
 }
 
+/// Applies where nothing is yet.
+async fn first_apply(client: &Client, written: &Written, wanted: &[Object]) -> Applied {
+    let applied = apply(client, written, SCOPE, wanted, &Observed::default()).await;
+    applied.unwrap()
+}
+
 #[tokio::test]
 async fn everything_is_made_and_a_second_look_writes_nothing() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
-    let first = apply(&client, &written, SCOPE, &wanted, &Observed::default())
-        .await
-        .unwrap();
+    let first = first_apply(&client, &written, &wanted).await;
     assert_eq!(first.actions.len(), wanted.len());
     assert!(
         first
@@ -55,15 +59,7 @@ async fn everything_is_made_and_a_second_look_writes_nothing() {
 async fn after_a_restart_objects_are_written_once_and_nothing_is_said_to_have_changed() {
     let (api, client) = FakeApi::start();
     let wanted = built(SMALLEST);
-    let first = apply(
-        &client,
-        &Written::default(),
-        SCOPE,
-        &wanted,
-        &Observed::default(),
-    )
-    .await
-    .unwrap();
+    let first = first_apply(&client, &Written::default(), &wanted).await;
     api.take_requests();
     let written = Written::default();
     let again = apply(&client, &written, SCOPE, &wanted, &observed(&first))
@@ -81,9 +77,7 @@ async fn after_a_restart_objects_are_written_once_and_nothing_is_said_to_have_ch
 async fn an_edit_of_somebody_else_is_put_back() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
-    let mut first = apply(&client, &written, SCOPE, &wanted, &Observed::default())
-        .await
-        .unwrap();
+    let mut first = first_apply(&client, &written, &wanted).await;
     api.take_requests();
     let (_, _, deployment) = first
         .objects
@@ -108,9 +102,7 @@ async fn an_edit_of_somebody_else_is_put_back() {
 async fn a_change_of_status_alone_writes_nothing() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
-    let mut first = apply(&client, &written, SCOPE, &wanted, &Observed::default())
-        .await
-        .unwrap();
+    let mut first = first_apply(&client, &written, &wanted).await;
     api.take_requests();
     for (_, _, object) in &mut first.objects {
         object.data["status"] = json!({"readyReplicas": 2});
@@ -126,9 +118,7 @@ async fn a_change_of_status_alone_writes_nothing() {
 async fn a_child_that_was_deleted_comes_back() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
-    let mut first = apply(&client, &written, SCOPE, &wanted, &Observed::default())
-        .await
-        .unwrap();
+    let mut first = first_apply(&client, &written, &wanted).await;
     first.objects.retain(|(kind, ..)| *kind != Kind::Deployment);
     api.objects.lock().unwrap().remove(DEPLOYMENT);
     let second = apply(&client, &written, SCOPE, &wanted, &observed(&first))
@@ -170,15 +160,7 @@ async fn an_object_of_somebody_else_is_never_touched() {
 async fn what_is_not_wanted_any_more_goes_and_what_others_labelled_stays() {
     let (api, client) = FakeApi::start();
     let written = Written::default();
-    let first = apply(
-        &client,
-        &written,
-        SCOPE,
-        &built(SMALLEST),
-        &Observed::default(),
-    )
-    .await
-    .unwrap();
+    let first = first_apply(&client, &written, &built(SMALLEST)).await;
     let mut seen = observed(&first);
     let mut foreign = seen.objects[0].clone();
     foreign.name = "of-somebody-else".to_owned();

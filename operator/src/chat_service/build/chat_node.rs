@@ -16,17 +16,23 @@ use crate::chat_service::validate::ValidatedService;
 const NODES: Component = Component::Nodes;
 
 const CLIENT_PORT: i32 = 8080;
+const API_PORT: i32 = 8081;
 const ADMIN_PORT: i32 = 9090;
 
 pub fn build(service: &ValidatedService) -> Result<Vec<Object>, Error> {
     let name = service.name_of(NODES);
     let mut objects = vec![
         Object::new(Kind::ServiceAccount, &name, &service_account(service)),
-        Object::new(Kind::ConfigMap, &name, &config_map::build(service)),
+        Object::new(Kind::ConfigMap, &name, &config_map::build(service)?),
         Object::new(Kind::Service, &service.name, &service::for_clients(service)),
         Object::new(Kind::Service, &name, &service::headless(service)),
         Object::new(Kind::NetworkPolicy, &name, &network_policy::build(service)),
     ];
+    if service.has_api() {
+        let name = format!("{}-api", service.name);
+        let service = service::for_backends(service, &name);
+        objects.push(Object::new(Kind::Service, &name, &service));
+    }
     // With one pod it would block every drain of its machine.
     if service.spec.replicas > 1 {
         objects.push(Object::new(
@@ -37,6 +43,13 @@ pub fn build(service: &ValidatedService) -> Result<Vec<Object>, Error> {
     }
     objects.push(deployment::build(service)?);
     Ok(objects)
+}
+
+impl ValidatedService {
+    /// Whether backends may call the nodes.
+    fn has_api(&self) -> bool {
+        self.spec.auth.api_key_secret_ref.is_some()
+    }
 }
 
 /// The nodes talk to NATS only, never to the API server.

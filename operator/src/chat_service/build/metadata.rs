@@ -10,14 +10,21 @@ pub const MANAGED_BY: &str = "natter-operator";
 
 const NAME: &str = "app.kubernetes.io/name";
 const INSTANCE: &str = "app.kubernetes.io/instance";
-const COMPONENT: &str = "app.kubernetes.io/component";
+pub const COMPONENT: &str = "app.kubernetes.io/component";
 const MANAGED: &str = "app.kubernetes.io/managed-by";
 
 /// Labels that a user's template may not set.
 pub const LABELS: [&str; 4] = [NAME, INSTANCE, COMPONENT, MANAGED];
 
-/// The hash of what a pod reads at its start only: another one needs another pod.
+/// The hash of a pod's template and of the settings that it reads at its start only: another one needs another pod.
 pub const RESTART_HASH: &str = "natter.dev/restart-hash";
+
+/// The hash of the settings that a node takes over while it runs. On pods, not in their template: when it changes, the
+/// kubelet looks at the pod again, and brings the ConfigMap.
+pub const LIVE_HASH: &str = "natter.dev/live-hash";
+
+/// The hash of the password by which NATS servers know each other: with another one a server is alone.
+pub const ROUTES_HASH: &str = "natter.dev/routes-hash";
 
 /// By which labels every object of ChatService `name` is found.
 pub fn selector_of_all(name: &str) -> String {
@@ -50,12 +57,16 @@ impl Component {
             Self::Nats => "nats",
         }
     }
+
+    /// The name of the component's objects: `lobby-nodes` for ChatService `lobby`.
+    pub fn object_name(self, service: &str) -> String {
+        format!("{service}-{}", self.name())
+    }
 }
 
 impl ValidatedService {
-    /// The name of the component's objects: `lobby-nodes`.
     pub fn name_of(&self, component: Component) -> String {
-        format!("{}-{}", self.name, component.name())
+        component.object_name(&self.name)
     }
 
     /// Labels by which the component's pods are found; they never change.

@@ -23,7 +23,7 @@ const NATS: Component = Component::Nats;
 /// Where clients connect, where the servers meet each other, and where their state is read.
 const CLIENT_PORT: i32 = 4222;
 const ROUTE_PORT: i32 = 6222;
-const MONITOR_PORT: i32 = 8222;
+pub const MONITOR_PORT: u16 = 8222;
 
 pub fn build(service: &ValidatedService, managed: &Managed) -> Result<Vec<Object>, Error> {
     let name = service.name_of(NATS);
@@ -85,7 +85,7 @@ fn headless_service(service: &ValidatedService) -> k8s_openapi::api::core::v1::S
             ports: Some(vec![
                 port("client", CLIENT_PORT),
                 port("route", ROUTE_PORT),
-                port("monitor", MONITOR_PORT),
+                port("monitor", MONITOR_PORT.into()),
             ]),
             ..ServiceSpec::default()
         }),

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, HTTPGetAction, PodSecurityContext, PodTemplateSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext,
+    Capabilities, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath,
+    ObjectFieldSelector, PodSecurityContext, PodTemplateSpec, Probe, ResourceRequirements,
+    SeccompProfile, SecurityContext, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use natter_crds::Resources;
 use serde_json::Value;
 
+use super::metadata::RESTART_HASH;
 use super::strategic_merge::merge;
 
 /// The user that pods run as: `nonroot` of distroless images, and nobody's in particular.
@@ -41,6 +43,37 @@ pub fn container_security() -> SecurityContext {
             ..Capabilities::default()
         }),
         ..SecurityContext::default()
+    }
+}
+
+pub fn port(name: &str, port: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: port,
+        ..ContainerPort::default()
+    }
+}
+
+pub fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+/// The pod's own name, as the container's environment has it.
+pub fn own_name(variable: &str) -> EnvVar {
+    EnvVar {
+        name: variable.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "metadata.name".to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
     }
 }
 
@@ -92,11 +125,24 @@ pub fn text(value: &IntOrString) -> String {
     }
 }
 
-/// The operator's template with the user's merged over it.
-pub fn with_template(template: &PodTemplateSpec, user: Option<&Value>) -> Value {
+/// A key of a Secret, and the file that it becomes.
+pub fn item((key, file): (&str, &str)) -> KeyToPath {
+    KeyToPath {
+        key: key.to_owned(),
+        path: file.to_owned(),
+        ..KeyToPath::default()
+    }
+}
+
+/// The operator's template with the user's merged over it, and a hash of both and of `settings`: what the pod reads at
+/// its start only. Pods with another hash have to be replaced.
+pub fn with_template(template: &PodTemplateSpec, user: Option<&Value>, settings: &str) -> Value {
     let own = serde_json::to_value(template).expect("a pod template is JSON");
-    match user {
+    let mut merged = match user {
         Some(user) => merge(own, user),
         None => own,
-    }
+    };
+    let hash = blake3::hash(format!("{settings}{merged}").as_bytes()).to_hex();
+    merged["metadata"]["annotations"][RESTART_HASH] = hash[..16].into();
+    merged
 }

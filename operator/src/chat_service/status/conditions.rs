@@ -3,6 +3,8 @@
 use natter_crds::{ConditionType, Reason};
 
 use super::{Nats, Report, Workload};
+use crate::chat_service::plan::rollout::{Phase, Rollout};
+use crate::chat_service::servers::Rolling;
 
 pub struct New {
     pub type_: ConditionType,
@@ -57,7 +59,7 @@ fn ready(report: &Report) -> Finding {
         Workload { ready: 0, .. } => (false, Reason::NoNodeReady),
         _ => (false, Reason::NotAllNodesReady),
     };
-    let mut message = nodes_ready(nodes);
+    let mut message = nodes_ready(report, nodes);
     if !report.unsupported.is_empty() {
         message = format!(
             "{message}; not done by this release: {}",
@@ -67,12 +69,13 @@ fn ready(report: &Report) -> Finding {
     (holds, reason, message)
 }
 
-fn nodes_ready(nodes: &Workload) -> String {
-    format!(
-        "{}/{} nodes ready",
-        nodes.ready.min(nodes.wanted),
-        nodes.wanted
-    )
+fn nodes_ready(report: &Report, nodes: &Workload) -> String {
+    let (ready, wanted) = (nodes.ready.min(nodes.wanted), nodes.wanted);
+    let trouble = report.troubles.nodes.as_ref().or(nodes.failure.as_ref());
+    match trouble.filter(|_| ready < wanted) {
+        Some(trouble) => format!("{ready}/{wanted} nodes ready: {trouble}"),
+        None => format!("{ready}/{wanted} nodes ready"),
+    }
 }
 
 fn progressing(report: &Report) -> Finding {
@@ -87,23 +90,65 @@ fn progressing(report: &Report) -> Finding {
             Reason::RollingOut,
             "objects are being made".to_owned(),
         ),
-        (None, Some(nodes)) => {
-            let is_new =
-                nodes.current && nodes.updated >= nodes.wanted && nodes.there <= nodes.wanted;
-            if is_new && nodes.terminating == 0 {
-                let message = format!("{} nodes have the newest settings", nodes.wanted);
-                return (false, Reason::Complete, message);
-            }
-            let message = format!(
-                "{}/{} nodes have the newest settings, {} old ones run, {} end",
-                nodes.updated,
-                nodes.wanted,
-                (nodes.there - nodes.updated).max(0),
-                nodes.terminating
-            );
-            (true, Reason::RollingOut, message)
-        }
+        (None, Some(nodes)) => rolling_out(report, nodes),
     }
+}
+
+fn rolling_out(report: &Report, nodes: &Workload) -> Finding {
+    let Rollout {
+        wanted,
+        new_ready,
+        old,
+        ..
+    } = report.rollout;
+    match report.rollout.phase {
+        Phase::Canary => return (true, Reason::Canary, canary(report, nodes)),
+        Phase::Surge => {
+            let ready = format!("{new_ready}/{wanted} new nodes ready");
+            let waits_for = report.rollout.waits_for.as_ref();
+            let waits_for = waits_for.map_or(ready.clone(), |pod| format!("{ready}: {pod}"));
+            let message = format!("{waits_for}; {old} old ones serve until all are");
+            return (true, Reason::RollingOut, message);
+        }
+        Phase::Free => {}
+    }
+    let is_new = nodes.current && nodes.updated >= nodes.wanted && nodes.there <= nodes.wanted;
+    if !is_new || nodes.terminating > 0 {
+        let message = format!(
+            "{}/{} nodes have the newest settings, {} old ones run, {} end",
+            nodes.updated,
+            nodes.wanted,
+            (nodes.there - nodes.updated).max(0),
+            nodes.terminating
+        );
+        return (true, Reason::RollingOut, message);
+    }
+    if let (Some(Rolling { updated, text }), Nats::Managed(servers)) =
+        (&report.rolling, &report.nats)
+    {
+        let message = format!(
+            "{updated}/{} NATS servers have the newest settings: {text}",
+            servers.wanted
+        );
+        return (true, Reason::RollingOut, message);
+    }
+    let message = format!("{} nodes have the newest settings", nodes.wanted);
+    (false, Reason::Complete, message)
+}
+
+/// How it stands with the first new node.
+fn canary(report: &Report, nodes: &Workload) -> String {
+    let Rollout { wanted, old, .. } = report.rollout;
+    let rollout = &report.rollout;
+    let state = match (&rollout.waits_for, &nodes.failure) {
+        (Some(pod), _) => format!("is tried: {pod}"),
+        (None, Some(failure)) if rollout.new == 0 => format!("cannot be made: {failure}"),
+        (None, _) if rollout.new == 0 => "is being made".to_owned(),
+        (None, _) => "is ready, and is watched for a moment".to_owned(),
+    };
+    format!(
+        "the first of {wanted} new nodes {state}; {old} old ones serve until it has proved itself"
+    )
 }
 
 fn degraded(report: &Report) -> Finding {
@@ -114,11 +159,20 @@ fn degraded(report: &Report) -> Finding {
         && servers.ready < servers.wanted
         && servers.has_quorum()
     {
-        return (true, Reason::NotAllServersReady, servers_ready(servers));
+        return (
+            true,
+            Reason::NotAllServersReady,
+            servers_ready(report, servers),
+        );
+    }
+    if let (Phase::Canary, true, Some(nodes)) =
+        (report.rollout.phase, report.rollout.is_stuck, &report.nodes)
+    {
+        return (true, Reason::PodsFailing, canary(report, nodes));
     }
     match &report.nodes {
         Some(nodes) if nodes.ready > 0 && nodes.ready < nodes.wanted => {
-            (true, Reason::NotAllNodesReady, nodes_ready(nodes))
+            (true, Reason::NotAllNodesReady, nodes_ready(report, nodes))
         }
         _ => (
             false,
@@ -128,8 +182,12 @@ fn degraded(report: &Report) -> Finding {
     }
 }
 
-fn servers_ready(servers: &Workload) -> String {
-    format!("{}/{} NATS servers ready", servers.ready, servers.wanted)
+fn servers_ready(report: &Report, servers: &Workload) -> String {
+    let Workload { ready, wanted, .. } = servers;
+    match report.troubles.servers.as_ref().filter(|_| ready < wanted) {
+        Some(trouble) => format!("{ready}/{wanted} NATS servers ready: {trouble}"),
+        None => format!("{ready}/{wanted} NATS servers ready"),
+    }
 }
 
 fn nats_ready(report: &Report) -> Finding {
@@ -146,7 +204,7 @@ fn nats_ready(report: &Report) -> Finding {
             (false, Reason::NatsNotReady, message.to_owned())
         }
         (Nats::Managed(servers), _) if !servers.has_quorum() => {
-            (false, Reason::NoQuorum, servers_ready(servers))
+            (false, Reason::NoQuorum, servers_ready(report, servers))
         }
         (_, Some(problem)) => streams(problem),
         (Nats::Managed(servers), None) => {
@@ -154,7 +212,7 @@ fn nats_ready(report: &Report) -> Finding {
                 true => Reason::AllServersReady,
                 false => Reason::NotAllServersReady,
             };
-            (true, reason, servers_ready(servers))
+            (true, reason, servers_ready(report, servers))
         }
         (Nats::External, None) => {
             let message = "the servers of nats.external.urls have the streams";
@@ -180,6 +238,7 @@ fn scaling_active(report: &Report) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Troubles;
     use super::*;
 
     fn workload(wanted: i32, ready: i32) -> Workload {
@@ -257,6 +316,105 @@ mod tests {
             )
         );
         assert_eq!(said(ready(&one)).1, "NatsNotReady");
+    }
+
+    fn canary(waits_for: Option<&str>, is_stuck: bool) -> Report {
+        Report {
+            rollout: Rollout {
+                phase: Phase::Canary,
+                wanted: 2,
+                new: 1,
+                old: 2,
+                waits_for: waits_for.map(str::to_owned),
+                is_stuck,
+                ..Rollout::default()
+            },
+            ..well()
+        }
+    }
+
+    #[test]
+    fn a_canary_that_fails_stops_the_rollout_says_why_and_takes_nothing_away() {
+        let report = canary(
+            Some("lobby-nodes-c does not start: image no:1 cannot be pulled"),
+            true,
+        );
+        let message = "the first of 2 new nodes is tried: lobby-nodes-c does not start: image no:1 cannot be pulled; \
+                       2 old ones serve until it has proved itself";
+        let expected = |reason: &str| (true, reason.to_owned(), message.to_owned());
+        assert_eq!(said(progressing(&report)), expected("Canary"));
+        assert_eq!(said(degraded(&report)), expected("PodsFailing"));
+        assert!(ready(&report).0, "old nodes serve");
+    }
+
+    #[test]
+    fn a_canary_that_is_on_its_way_is_nothing_bad() {
+        for report in [
+            canary(None, false),
+            canary(Some("lobby-nodes-c is not ready yet"), false),
+        ] {
+            assert_eq!(progressing(&report).1, Reason::Canary);
+            assert!(!degraded(&report).0 && ready(&report).0);
+        }
+    }
+
+    #[test]
+    fn why_no_pod_can_be_made_is_said() {
+        let mut report = canary(None, false);
+        report.rollout.new = 0;
+        let nodes = report.nodes.as_mut().unwrap();
+        nodes.failure = Some("exceeded quota".to_owned());
+        let (_, _, message) = progressing(&report);
+        assert!(
+            message.contains("new nodes cannot be made: exceeded quota"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn old_nodes_serve_until_all_new_ones_are_ready() {
+        let mut report = canary(None, false);
+        report.rollout.phase = Phase::Surge;
+        report.rollout.new_ready = 1;
+        let expected = (
+            true,
+            "RollingOut".to_owned(),
+            "1/2 new nodes ready; 2 old ones serve until all are".to_owned(),
+        );
+        assert_eq!(said(progressing(&report)), expected);
+    }
+
+    #[test]
+    fn servers_that_get_new_settings_are_counted() {
+        let report = Report {
+            rolling: Some(Rolling {
+                updated: 1,
+                text: "lobby-nats-1 is restarted".to_owned(),
+            }),
+            ..well()
+        };
+        let expected = (
+            true,
+            "RollingOut".to_owned(),
+            "1/3 NATS servers have the newest settings: lobby-nats-1 is restarted".to_owned(),
+        );
+        assert_eq!(said(progressing(&report)), expected);
+    }
+
+    #[test]
+    fn what_keeps_pods_from_being_ready_stands_beside_the_numbers() {
+        let report = Report {
+            nodes: Some(workload(3, 2)),
+            nats: Nats::Managed(workload(3, 2)),
+            troubles: Troubles {
+                nodes: Some("a does not stay up".to_owned()),
+                servers: Some("b cannot be scheduled: no room".to_owned()),
+            },
+            ..well()
+        };
+        assert_eq!(ready(&report).2, "2/3 nodes ready: a does not stay up");
+        let servers = "2/3 NATS servers ready: b cannot be scheduled: no room";
+        assert_eq!(nats_ready(&report).2, servers);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The nodes' configuration: the file that `chat-node --config` reads, with the ChatService's paths where it has them.
 //!
 //! A node takes some settings over while it runs and reads the others at its start only. `restart_hash` is of the
-//! latter: when it changes, pods are replaced; when the rest changes, they are not.
+//! latter: when it changes, pods are replaced. `live_hash` is of the former: when it changes, pods are told.
 
+use chat_node::config::{Config, ConfigError};
 use k8s_openapi::api::core::v1::ConfigMap;
 use natter_crds::Auth;
 use serde_json::{Value, json};
 
-use super::{ADMIN_PORT, CLIENT_PORT, NODES};
-use crate::chat_service::build::nats;
+use super::{ADMIN_PORT, API_PORT, CLIENT_PORT, NODES};
+use crate::chat_service::build::{Error, nats};
 use crate::chat_service::validate::{NatsServers, ValidatedService};
 
 pub const FILE: &str = "natter.yaml";
@@ -17,8 +18,13 @@ pub const CREDENTIALS_DIR: &str = "/etc/natter-nats";
 pub const CREDENTIALS_FILE: &str = "node.nk";
 pub const CA_DIR: &str = "/etc/natter-ca";
 pub const CA_FILE: &str = "ca.pem";
+pub const MODERATOR_FILE: &str = "moderator.nk";
 pub const JWT_DIR: &str = "/etc/natter-jwt";
 pub const JWT_FILE: &str = "keys";
+pub const API_DIR: &str = "/etc/natter-api";
+pub const API_FILE: &str = "keys";
+pub const WEBHOOK_DIR: &str = "/etc/natter-webhook";
+pub const WEBHOOK_FILE: &str = "token";
 
 /// New connections still arrive for a moment after a pod was told to stop.
 pub const DRAIN_ACCEPT_SECONDS: i64 = 5;
@@ -26,11 +32,31 @@ pub const DRAIN_ACCEPT_SECONDS: i64 = 5;
 /// Limits that a node goes by from its start to its end.
 const FIXED_LIMITS: [&str; 1] = ["messageBytes"];
 
-pub fn build(service: &ValidatedService) -> ConfigMap {
-    ConfigMap {
+/// What `chat-node nats init` reads in the same file, and nodes do not.
+const OF_STREAMS: [(&str, &str); 3] = [
+    ("history", "maxBytesPerShard"),
+    ("nats", "replicas"),
+    ("nats", "placementTags"),
+];
+
+pub fn build(service: &ValidatedService) -> Result<ConfigMap, Error> {
+    let text = text(service);
+    // Nodes would not start with what their own reader refuses.
+    Config::from_text(&text).map_err(|error| Error(in_words_of_the_resource(&error)))?;
+    Ok(ConfigMap {
         metadata: service.metadata(&service.name_of(NODES), NODES),
-        data: Some([(FILE.to_owned(), text(service))].into()),
+        data: Some([(FILE.to_owned(), text)].into()),
         ..ConfigMap::default()
+    })
+}
+
+/// Paths in the file are those of the resource.
+fn in_words_of_the_resource(error: &ConfigError) -> String {
+    let text = error.to_string();
+    let of_file = format!("config file {FILE}: ");
+    match text.strip_prefix(&of_file) {
+        Some(text) => text.to_owned(),
+        None => text,
     }
 }
 
@@ -45,22 +71,43 @@ pub fn text(service: &ValidatedService) -> String {
 
 /// A hash of the settings that only a restart changes.
 pub fn restart_hash(service: &ValidatedService) -> String {
-    let mut settings = settings(service);
-    let fields = settings.as_object_mut().expect("settings are a map");
-    fields.remove("roomClasses");
-    if let Some(auth) = fields.get_mut("auth").and_then(Value::as_object_mut) {
-        auth.remove("allowedOrigins");
-    }
-    if let Some(limits) = fields.get_mut("limits").and_then(Value::as_object_mut) {
-        limits.retain(|limit, _| FIXED_LIMITS.contains(&limit.as_str()));
-    }
+    hash(&split(service).0)
+}
+
+/// A hash of the settings that nodes take over while they run.
+pub fn live_hash(service: &ValidatedService) -> String {
+    hash(&split(service).1)
+}
+
+fn hash(settings: &Value) -> String {
     blake3::hash(settings.to_string().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// What nodes read at their start only, and what they take over while they run.
+fn split(service: &ValidatedService) -> (Value, Value) {
+    let mut at_start = settings(service);
+    let mut live = json!({"roomClasses": at_start["roomClasses"].take()});
+    if let Some(auth) = at_start["auth"].as_object_mut() {
+        live["allowedOrigins"] = auth.remove("allowedOrigins").into();
+    }
+    if let Some(limits) = at_start["limits"].as_object_mut() {
+        let mut live_limits = limits.clone();
+        live_limits.retain(|limit, _| !FIXED_LIMITS.contains(&limit.as_str()));
+        limits.retain(|limit, _| FIXED_LIMITS.contains(&limit.as_str()));
+        live["limits"] = live_limits.into();
+    }
+    for (section, setting) in OF_STREAMS {
+        if let Some(section) = at_start[section].as_object_mut() {
+            section.remove(setting);
+        }
+    }
+    (at_start, live)
 }
 
 fn settings(service: &ValidatedService) -> Value {
     let spec = &service.spec;
     let (auth, history) = (&spec.auth, &spec.history);
-    json!({
+    let mut settings = json!({
         "listen": format!("0.0.0.0:{CLIENT_PORT}"),
         "adminListen": format!("0.0.0.0:{ADMIN_PORT}"),
         "logFormat": "json",
@@ -77,7 +124,11 @@ fn settings(service: &ValidatedService) -> Value {
         "broker": "nats",
         "nats": nats_settings(service),
         "roomClasses": spec.room_classes,
-    })
+    });
+    if service.has_api() {
+        settings["apiListen"] = format!("0.0.0.0:{API_PORT}").into();
+    }
+    settings
 }
 
 fn auth_settings(auth: &Auth) -> Value {
@@ -100,6 +151,19 @@ fn auth_settings(auth: &Auth) -> Value {
             if let Some(value) = value {
                 settings["jwt"][setting] = value.clone().into();
             }
+        }
+    }
+    if auth.api_key_secret_ref.is_some() {
+        settings["apiKeyFile"] = format!("{API_DIR}/{API_FILE}").into();
+    }
+    if let Some(webhook) = &auth.connect_webhook {
+        settings["connectWebhook"] = json!({
+            "url": webhook.url,
+            "timeoutSeconds": webhook.timeout_seconds,
+        });
+        if webhook.token_secret_ref.is_some() {
+            let file = format!("{WEBHOOK_DIR}/{WEBHOOK_FILE}");
+            settings["connectWebhook"]["tokenFile"] = file.into();
         }
     }
     settings
@@ -127,6 +191,10 @@ fn nats_settings(service: &ValidatedService) -> Value {
     };
     if matches!(&service.nats, NatsServers::Managed(managed) if managed.replicas > 1) {
         settings["placementTags"] = json!(["sync:always"]);
+    }
+    // The server API erases, which nothing else of a node may do.
+    if service.has_api() && settings.get("credentials").is_some() {
+        settings["moderatorCredentials"] = format!("{CREDENTIALS_DIR}/{MODERATOR_FILE}").into();
     }
     settings
 }

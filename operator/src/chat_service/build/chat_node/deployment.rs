@@ -1,25 +1,28 @@
 //! The Deployment of the nodes.
 //!
 //! A rollout starts all new pods before it stops the first old one (surge 100 %, max unavailable 0): every client that
-//! has to reconnect lands on a new pod, and nobody is disconnected twice.
+//! has to reconnect lands on a new pod, and nobody is disconnected twice. `plan/rollout.rs` slows it down while only one
+//! new pod is to be tried.
 
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec, PodTemplateSpec,
-    SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, Lifecycle, LifecycleHandler, PodSpec,
+    PodTemplateSpec, SecretVolumeSource, SleepAction, TopologySpreadConstraint, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use natter_crds::SecretKey;
 
 use super::config_map::{
-    CA_DIR, CA_FILE, CONFIG_DIR, CREDENTIALS_DIR, CREDENTIALS_FILE, DRAIN_ACCEPT_SECONDS, FILE,
-    JWT_DIR, JWT_FILE, restart_hash,
+    API_DIR, API_FILE, CA_DIR, CA_FILE, CONFIG_DIR, CREDENTIALS_DIR, CREDENTIALS_FILE,
+    DRAIN_ACCEPT_SECONDS, FILE, JWT_DIR, JWT_FILE, MODERATOR_FILE, WEBHOOK_DIR, WEBHOOK_FILE,
+    restart_hash,
 };
-use super::{ADMIN_PORT, CLIENT_PORT, NODES};
-use crate::chat_service::build::metadata::{Component, RESTART_HASH};
+use super::{ADMIN_PORT, API_PORT, CLIENT_PORT, NODES};
+use crate::chat_service::build::metadata::Component;
 use crate::chat_service::build::{Error, Kind, Object, pod};
 use crate::chat_service::validate::{NatsServers, ValidatedService};
 
@@ -42,24 +45,26 @@ pub fn build(service: &ValidatedService) -> Result<Object, Error> {
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
+            min_ready_seconds: Some(0),
             revision_history_limit: Some(3),
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
     };
     let mut deployment = Object::new(Kind::Deployment, &name, &deployment);
-    deployment.body["spec"]["template"] =
-        pod::with_template(&template(service), service.spec.pod_template.as_ref());
+    deployment.body["spec"]["template"] = pod::with_template(
+        &template(service),
+        service.spec.pod_template.as_ref(),
+        &format!("{}{}", restart_hash(service), service.key_of_nodes),
+    );
     Ok(deployment)
 }
 
 fn template(service: &ValidatedService) -> PodTemplateSpec {
-    let annotations = [(RESTART_HASH.to_owned(), restart_hash(service))];
     let drain = i64::from(service.spec.disruption.drain_seconds);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(service.labels(NODES)),
-            annotations: Some(annotations.into()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
@@ -79,31 +84,19 @@ fn template(service: &ValidatedService) -> PodTemplateSpec {
 }
 
 fn container(service: &ValidatedService) -> Container {
-    let node_name = EnvVar {
-        name: "NATTER_NODE_NAME".to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "metadata.name".to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    };
-    let port = |name: &str, port| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: port,
-        ..ContainerPort::default()
-    };
+    let mut ports = vec![
+        pod::port("clients", CLIENT_PORT),
+        pod::port("admin", ADMIN_PORT),
+    ];
+    if service.has_api() {
+        ports.push(pod::port("api", API_PORT));
+    }
     Container {
         name: "chat-node".to_owned(),
         image: Some(service.image.clone()),
         args: Some(vec!["--config".to_owned(), format!("{CONFIG_DIR}/{FILE}")]),
-        env: Some(vec![node_name]),
-        ports: Some(vec![
-            port("clients", CLIENT_PORT),
-            port("admin", ADMIN_PORT),
-        ]),
+        env: Some(vec![pod::own_name("NATTER_NODE_NAME")]),
+        ports: Some(ports),
         // A node waits for NATS as long as it takes: it is alive meanwhile, and not ready.
         readiness_probe: Some(pod::probe("/readyz", "admin", 2, 3)),
         liveness_probe: Some(pod::probe("/healthz", "admin", 10, 3)),
@@ -129,16 +122,12 @@ fn container(service: &ValidatedService) -> Container {
 
 /// A volume of the pod and where it is mounted.
 fn files(service: &ValidatedService) -> Vec<(Volume, &'static str)> {
-    let secret = |name: &str, secret: &str, key: &str, file: &str| Volume {
+    // Named keys only: the operator's seed stays out of the pod.
+    let secret = |name: &str, secret: &str, items: &[(&str, &str)]| Volume {
         name: name.to_owned(),
-        // One key: the operator's and the moderator's stay out of the pod.
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret.to_owned()),
-            items: Some(vec![KeyToPath {
-                key: key.to_owned(),
-                path: file.to_owned(),
-                ..KeyToPath::default()
-            }]),
+            items: Some(items.iter().map(|&item| pod::item(item)).collect()),
             default_mode: Some(0o440),
             ..SecretVolumeSource::default()
         }),
@@ -169,15 +158,32 @@ fn files(service: &ValidatedService) -> Vec<(Volume, &'static str)> {
         }
     };
     if let Some(name) = credentials {
-        let seed = secret("nats", &name, CREDENTIALS_FILE, CREDENTIALS_FILE);
-        files.push((seed, CREDENTIALS_DIR));
+        let seeds = [CREDENTIALS_FILE, MODERATOR_FILE].map(|seed| (seed, seed));
+        let needed = if service.has_api() { 2 } else { 1 };
+        files.push((secret("nats", &name, &seeds[..needed]), CREDENTIALS_DIR));
     }
-    if let Some(ca) = ca {
-        files.push((secret("nats-ca", &ca.name, &ca.key, CA_FILE), CA_DIR));
-    }
-    let jwt = service.spec.auth.jwt.as_ref();
-    if let Some(key) = jwt.and_then(|jwt| jwt.key_secret_ref.as_ref()) {
-        files.push((secret("jwt", &key.name, &key.key, JWT_FILE), JWT_DIR));
+    let auth = &service.spec.auth;
+    let (jwt, webhook) = (auth.jwt.as_ref(), auth.connect_webhook.as_ref());
+    let keys = [
+        ("nats-ca", ca, CA_DIR, CA_FILE),
+        (
+            "jwt",
+            jwt.and_then(|jwt| jwt.key_secret_ref.as_ref()),
+            JWT_DIR,
+            JWT_FILE,
+        ),
+        (
+            "webhook",
+            webhook.and_then(|webhook| webhook.token_secret_ref.as_ref()),
+            WEBHOOK_DIR,
+            WEBHOOK_FILE,
+        ),
+        ("api", auth.api_key_secret_ref.as_ref(), API_DIR, API_FILE),
+    ];
+    for (volume, reference, directory, file) in keys {
+        if let Some(SecretKey { name, key }) = reference {
+            files.push((secret(volume, name, &[(key, file)]), directory));
+        }
     }
     files
 }
@@ -192,9 +198,7 @@ fn volumes(service: &ValidatedService) -> Vec<Volume> {
 fn mounts(service: &ValidatedService) -> Vec<VolumeMount> {
     let mount = |(volume, path): (Volume, &str)| VolumeMount {
         read_only: (path != "/tmp").then_some(true),
-        name: volume.name,
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
+        ..pod::mount(&volume.name, path)
     };
     files(service).into_iter().map(mount).collect()
 }

@@ -1,4 +1,4 @@
-//! Who may talk to the nodes: anyone as a client; for metrics and health only pods of the cluster.
+//! Who may talk to the nodes: anyone as a client; for metrics, health and the server API only pods of the cluster.
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec,
@@ -14,6 +14,10 @@ pub fn build(service: &ValidatedService) -> NetworkPolicy {
         namespace_selector: Some(LabelSelector::default()),
         ..NetworkPolicyPeer::default()
     };
+    let inner = match service.has_api() {
+        true => vec![port("admin"), port("api")],
+        false => vec![port("admin")],
+    };
     NetworkPolicy {
         metadata: service.metadata(&service.name_of(NODES), NODES),
         spec: Some(NetworkPolicySpec {
@@ -26,7 +30,7 @@ pub fn build(service: &ValidatedService) -> NetworkPolicy {
                 },
                 NetworkPolicyIngressRule {
                     from: Some(vec![pods_of_the_cluster]),
-                    ports: Some(vec![port("admin")]),
+                    ports: Some(inner),
                 },
             ]),
             ..NetworkPolicySpec::default()

@@ -1,4 +1,4 @@
-//! The Services: one for clients, with affinity, and one that gives every node a name.
+//! The Services: one for clients, with affinity, one for backends if they have a key, and one that gives every node a name.
 
 use k8s_openapi::api::core::v1::{
     ClientIPConfig, Service, ServicePort, ServiceSpec, SessionAffinityConfig,
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use natter_crds::{ExternalTrafficPolicy, ServiceType, SessionAffinity};
 
-use super::{ADMIN_PORT, CLIENT_PORT, NODES};
+use super::{ADMIN_PORT, API_PORT, CLIENT_PORT, NODES};
 use crate::chat_service::validate::ValidatedService;
 
 /// Where clients connect.
@@ -45,6 +45,19 @@ pub fn for_clients(service: &ValidatedService) -> Service {
             external_traffic_policy: external_traffic_policy
                 .filter(|_| is_external)
                 .map(|policy: ExternalTrafficPolicy| format!("{policy:?}")),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Where backends call the server API: any node will do, each time another one.
+pub fn for_backends(service: &ValidatedService, name: &str) -> Service {
+    Service {
+        metadata: service.metadata(name, NODES),
+        spec: Some(ServiceSpec {
+            selector: Some(service.selector(NODES)),
+            ports: Some(vec![port("api", API_PORT)]),
             ..ServiceSpec::default()
         }),
         ..Service::default()

@@ -1,15 +1,30 @@
+use std::sync::LazyLock;
+
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
-use crate::chat_service::build::{Kind, build};
+use crate::chat_service::build::{Kind, Object, build};
 use crate::chat_service::validate::{Given, validate};
-use crate::fixtures::{SMALLEST, built, given, lobby, object};
+use crate::fixtures::{SMALLEST, built, given, lobby, object, validated, with_secret};
 
 fn deployment(spec: &str) -> Value {
     object(&built(spec), Kind::Deployment, "lobby-nodes")
 }
 
+/// The keys of one and the same service.
+static KEYS: LazyLock<Secret> = LazyLock::new(|| {
+    let secret = object(&built(SMALLEST), Kind::Secret, "lobby-nats");
+    serde_json::from_value(secret).unwrap()
+});
+
 fn restart_hash(spec: &str) -> Value {
-    deployment(spec)["spec"]["template"]["metadata"]["annotations"]["natter.dev/restart-hash"]
+    let given = Given {
+        secrets: [("lobby-nats".to_owned(), KEYS.clone())].into(),
+        ..given()
+    };
+    let objects = build(&validate(&lobby(spec), given).unwrap()).unwrap();
+    object(&objects, Kind::Deployment, "lobby-nodes")["spec"]["template"]["metadata"]["annotations"]
+        ["natter.dev/restart-hash"]
         .clone()
 }
 
@@ -167,14 +182,7 @@ fn resources_may_be_numbers() {
 #[test]
 fn the_key_for_tokens_is_a_file_in_the_pod() {
     let spec = "auth: {jwt: {keySecretRef: {name: keys, key: public.pem}}}";
-    let secret = k8s_openapi::api::core::v1::Secret {
-        data: Some([("public.pem".to_owned(), k8s_openapi::ByteString(Vec::new()))].into()),
-        ..Default::default()
-    };
-    let given = Given {
-        jwt_secret: Some(secret),
-        ..given()
-    };
+    let given = with_secret("keys", &[("public.pem", "")]);
     let objects = build(&validate(&lobby(spec), given).unwrap()).unwrap();
     let deployment = object(&objects, Kind::Deployment, "lobby-nodes");
     let volumes = deployment["spec"]["template"]["spec"]["volumes"]
@@ -191,4 +199,123 @@ fn the_key_for_tokens_is_a_file_in_the_pod() {
     let config = object(&objects, Kind::ConfigMap, "lobby-nodes");
     let text = config["data"]["natter.yaml"].as_str().unwrap();
     assert!(text.contains("/etc/natter-jwt/keys"), "{text}");
+}
+
+/// What is built from a spec that names Secret `keys`, which has this key.
+fn built_with_key(spec: &str, key: &str) -> Vec<Object> {
+    let service = validate(&lobby(spec), with_secret("keys", &[(key, "x")])).unwrap();
+    build(&service).unwrap()
+}
+
+#[test]
+fn backends_with_a_key_have_a_service_of_their_own() {
+    let spec = "auth: {allowAnonymous: true, apiKeySecretRef: {name: keys, key: api}}";
+    let objects = built_with_key(spec, "api");
+    let service = object(&objects, Kind::Service, "lobby-api");
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{"name": "api", "port": 8081, "targetPort": "api"}])
+    );
+    assert_eq!(service["spec"]["type"], Value::Null, "never from outside");
+    let clients = object(&objects, Kind::Service, "lobby");
+    assert_eq!(clients["spec"]["ports"].as_array().unwrap().len(), 1);
+
+    let deployment = object(&objects, Kind::Deployment, "lobby-nodes");
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["ports"][2]["containerPort"], 8081);
+    let mounts = pod["containers"][0]["volumeMounts"].to_string();
+    assert!(mounts.contains("/etc/natter-api"), "{mounts}");
+    let policy = object(&objects, Kind::NetworkPolicy, "lobby-nodes");
+    assert_eq!(policy["spec"]["ingress"][1]["ports"][1]["port"], "api");
+
+    let names: Vec<_> = built(SMALLEST).into_iter().map(|it| it.name).collect();
+    assert!(!names.contains(&"lobby-api".to_owned()), "{names:?}");
+}
+
+#[test]
+fn only_nodes_with_a_server_api_can_erase() {
+    let seeds = |objects: &[Object]| {
+        let deployment = object(objects, Kind::Deployment, "lobby-nodes");
+        let volumes = deployment["spec"]["template"]["spec"]["volumes"].clone();
+        let volumes = volumes.as_array().unwrap();
+        let nats = volumes.iter().find(|volume| volume["name"] == "nats");
+        nats.unwrap()["secret"]["items"].clone()
+    };
+    let node = json!({"key": "node.nk", "path": "node.nk"});
+    assert_eq!(seeds(&built(SMALLEST)), json!([node]));
+    let spec = "auth: {allowAnonymous: true, apiKeySecretRef: {name: keys, key: api}}";
+    let moderator = json!({"key": "moderator.nk", "path": "moderator.nk"});
+    assert_eq!(
+        seeds(&built_with_key(spec, "api")),
+        json!([node, moderator])
+    );
+}
+
+#[test]
+fn the_backends_token_is_a_file_in_the_pod() {
+    let spec = "auth: {connectWebhook: {url: 'https://a.example/connect', tokenSecretRef: {name: keys, key: token}}}";
+    let objects = built_with_key(spec, "token");
+    let config = object(&objects, Kind::ConfigMap, "lobby-nodes");
+    let text = config["data"]["natter.yaml"].as_str().unwrap();
+    assert!(text.contains("/etc/natter-webhook/token"), "{text}");
+    let deployment = object(&objects, Kind::Deployment, "lobby-nodes");
+    let volumes = deployment["spec"]["template"]["spec"]["volumes"].to_string();
+    assert!(
+        volumes.contains(r#"{"key":"token","path":"token"}"#),
+        "{volumes}"
+    );
+}
+
+#[test]
+fn what_no_node_would_start_with_is_refused_by_its_field() {
+    let refused = |spec: &str| build(&validated(spec)).unwrap_err().to_string();
+    let cases = [
+        (
+            "auth: {connectWebhook: {url: 'ftp://a'}}",
+            "auth.connectWebhook.url: expected a URL such as",
+        ),
+        (
+            "auth: {allowAnonymous: true, allowedOrigins: ['https://']}",
+            "auth.allowedOrigins: expected",
+        ),
+        (
+            "auth: {jwt: {jwksURL: 'https://a', issuer: ''}}",
+            "auth.jwt.issuer: expected a text",
+        ),
+        ("{auth: {}}", "nobody could connect"),
+    ];
+    for (spec, expected) in cases {
+        let text = refused(spec);
+        assert!(text.starts_with(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_only_streams_are_made_by_restarts_no_node() {
+    let before = restart_hash(SMALLEST);
+    let spec = "{auth: {allowAnonymous: true}, history: {maxBytesPerShard: 256Mi}}";
+    assert_eq!(restart_hash(spec), before);
+}
+
+#[test]
+fn another_image_or_template_needs_other_pods() {
+    let before = restart_hash(SMALLEST);
+    for spec in [
+        "{auth: {allowAnonymous: true}, image: 'chat-node:2'}",
+        "{auth: {allowAnonymous: true}, podTemplate: {spec: {nodeSelector: {a: b}}}}",
+    ] {
+        assert_ne!(restart_hash(spec), before, "{spec}");
+    }
+    let user = "{auth: {allowAnonymous: true}, podTemplate: {metadata: {annotations: {natter.dev/restart-hash: mine}}}}";
+    assert_ne!(restart_hash(user), "mine", "it is the operator's");
+}
+
+#[test]
+fn nodes_start_anew_with_another_key() {
+    let hash = || {
+        let template = &deployment(SMALLEST)["spec"]["template"];
+        template["metadata"]["annotations"]["natter.dev/restart-hash"].clone()
+    };
+    assert_ne!(hash(), hash(), "each time another service with other keys");
+    assert_eq!(restart_hash(SMALLEST), restart_hash(SMALLEST));
 }

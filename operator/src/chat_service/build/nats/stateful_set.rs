@@ -8,10 +8,9 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-    ExecAction, KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector, PersistentVolumeClaim,
-    PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, SecretVolumeSource,
-    TopologySpreadConstraint, Volume, VolumeMount, VolumeResourceRequirements,
+    ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, ExecAction, Lifecycle,
+    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec,
+    SecretVolumeSource, TopologySpreadConstraint, Volume, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,7 +18,7 @@ use natter_crds::{ReclaimPolicy, Resources};
 
 use super::config::{CONFIG_DIR, DATA_DIR, FILE, PID_FILE, ROUTES_DIR, ROUTES_FILE, hash};
 use super::{CLIENT_PORT, MONITOR_PORT, NATS, ROUTE_PORT};
-use crate::chat_service::build::metadata::{RESTART_HASH, SERVERS};
+use crate::chat_service::build::metadata::{ROUTES_HASH, SERVERS};
 use crate::chat_service::build::{Error, Kind, Object, pod};
 use crate::chat_service::validate::{Managed, ValidatedService};
 use crate::quantity;
@@ -61,8 +60,11 @@ pub fn build(service: &ValidatedService, managed: &Managed) -> Result<Object, Er
     let mut set = Object::new(Kind::StatefulSet, &name, &set);
     let memory = memory_limit(managed.spec.resources.as_ref())?;
     let template = template(service, managed, memory);
-    set.body["spec"]["template"] =
-        pod::with_template(&template, managed.spec.pod_template.as_ref());
+    set.body["spec"]["template"] = pod::with_template(
+        &template,
+        managed.spec.pod_template.as_ref(),
+        &hash(service, managed),
+    );
     Ok(set)
 }
 
@@ -86,7 +88,8 @@ fn template(
     managed: &Managed,
     memory_limit: Option<u64>,
 ) -> PodTemplateSpec {
-    let annotations = [(RESTART_HASH.to_owned(), hash(service, managed))];
+    let routes = blake3::hash(managed.keys.route_password.as_bytes()).to_hex();
+    let annotations = [(ROUTES_HASH.to_owned(), routes[..16].to_owned())];
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(service.labels(NATS)),
@@ -108,43 +111,27 @@ fn template(
 }
 
 fn container(managed: &Managed, memory_limit: Option<u64>) -> Container {
-    let pod_name = EnvVar {
-        name: "POD_NAME".to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "metadata.name".to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    };
     // Go then frees caches before the kernel kills the server.
     let memory = memory_limit.map(|bytes| EnvVar {
         name: "GOMEMLIMIT".to_owned(),
         value: Some((bytes / 5 * 4).to_string()),
         ..EnvVar::default()
     });
-    let port = |name: &str, port| ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: port,
-        ..ContainerPort::default()
-    };
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
-    };
     Container {
         name: "nats".to_owned(),
         image: Some(managed.image.clone()),
         command: Some(vec!["/nats-server".to_owned()]),
         args: Some(vec!["--config".to_owned(), format!("{CONFIG_DIR}/{FILE}")]),
-        env: Some([Some(pod_name), memory].into_iter().flatten().collect()),
+        env: Some(
+            [Some(pod::own_name("POD_NAME")), memory]
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
         ports: Some(vec![
-            port("client", CLIENT_PORT),
-            port("route", ROUTE_PORT),
-            port("monitor", MONITOR_PORT),
+            pod::port("client", CLIENT_PORT),
+            pod::port("route", ROUTE_PORT),
+            pod::port("monitor", MONITOR_PORT.into()),
         ]),
         // Not the bare /healthz: it asks for every stream, and one that is broken would keep a server from starting.
         startup_probe: Some(pod::probe(
@@ -180,10 +167,10 @@ fn container(managed: &Managed, memory_limit: Option<u64>) -> Container {
         )),
         security_context: Some(pod::container_security()),
         volume_mounts: Some(vec![
-            mount("config", CONFIG_DIR),
-            mount("routes", ROUTES_DIR),
-            mount("data", DATA_DIR),
-            mount("run", "/run/nats"),
+            pod::mount("config", CONFIG_DIR),
+            pod::mount("routes", ROUTES_DIR),
+            pod::mount("data", DATA_DIR),
+            pod::mount("run", "/run/nats"),
         ]),
         ..Container::default()
     }
@@ -205,11 +192,7 @@ fn volumes(service: &ValidatedService) -> Vec<Volume> {
             // The routes alone: seeds of users are none of the servers' business.
             secret: Some(SecretVolumeSource {
                 secret_name: Some(name),
-                items: Some(vec![KeyToPath {
-                    key: ROUTES_FILE.to_owned(),
-                    path: ROUTES_FILE.to_owned(),
-                    ..KeyToPath::default()
-                }]),
+                items: Some(vec![pod::item((ROUTES_FILE, ROUTES_FILE))]),
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),

@@ -96,7 +96,7 @@ fn keys_are_made_once() {
     let secret: Secret =
         serde_json::from_value(object(&objects, Kind::Secret, "lobby-nats")).unwrap();
     let given = Given {
-        nats_secret: Some(secret),
+        secrets: [("lobby-nats".to_owned(), secret)].into(),
         ..given()
     };
     let again = build(&validate(&lobby(SMALLEST), given).unwrap()).unwrap();
@@ -111,7 +111,7 @@ fn a_key_that_was_removed_is_made_anew_and_the_others_stay() {
     let before = secret.data.clone().unwrap();
     secret.data.as_mut().unwrap().remove("moderator.nk");
     let given = Given {
-        nats_secret: Some(secret),
+        secrets: [("lobby-nats".to_owned(), secret)].into(),
         ..given()
     };
     let service = validate(&lobby(SMALLEST), given).unwrap();
