@@ -77,6 +77,8 @@ export function recorded(sockets, note) {
 }
 
 const encode = (data) => new TextEncoder().encode(JSON.stringify(data));
+/** What the Protobuf SDK has as bytes, as everybody else has it. */
+export const decoded = (data) => (data instanceof Uint8Array ? decode(data) : data);
 const decode = (bytes) => JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 
 /** The Protobuf SDK leaves data to the application: here that is JSON, as everybody else in the rooms has it. */
