@@ -176,7 +176,7 @@ async fn stalled_members_cost_bounded_memory() {
 #[tokio::test]
 async fn what_is_not_kept_is_no_backlog() {
     let keys = Keys::new("key");
-    let flags = [&NO_RATES[..], &["--backlog-bytes", "131072"]].concat();
+    let flags = [&NO_RATES[..], &["--backlog-bytes", "262144"]].concat();
     let mut node = Node::with(&flags);
     for (name, value) in keys.variables() {
         node = node.env(name, &value);

@@ -104,7 +104,7 @@ async fn what_was_missed_follows_the_push_once_and_in_order() {
     }
     assert_eq!(member.publication().await.data, json!(["live"]));
     // What cannot be made up for is not passed over in silence.
-    let (_, other) = client(&cluster.nodes[0]).await;
+    let (_client, other) = client(&cluster.nodes[0]).await;
     let foreign = json!({"offset": 1, "epoch": "other"});
     let params = json!({"user": "", "client": other, "channel": "room", "recover_since": foreign});
     let (code, message) = apis[1].refused("subscribe", params).await;
