@@ -298,7 +298,11 @@ func refused(err error) uint32 {
 }
 
 func same(what string, found, expected any) {
-	check(reflect.DeepEqual(found, expected), "%s: got %.2000v\ninstead of %.2000v", what, found, expected)
+	short := func(value any) string {
+		text := fmt.Sprint(value)
+		return text[:min(len(text), 2000)]
+	}
+	check(reflect.DeepEqual(found, expected), "%s: got %s\ninstead of %s", what, short(found), short(expected))
 }
 
 func check(holds bool, format string, args ...any) {
