@@ -153,6 +153,17 @@ async fn a_time_that_is_far_away_fits_what_sdks_read() {
     ann.is_alive().await;
 }
 
+/// Who was let in would be closed after the grace and come back with the same token, for ever.
+#[tokio::test]
+async fn a_token_with_a_room_whose_time_is_over_is_to_be_replaced() {
+    let (node, _keys) = node_with(&[]).await;
+    for (at, expected) in [(now() - 1, 109), (now() + 60, 0), (0, 0)] {
+        let subs = json!({"lobby": {}, "news": {"expire_at": at}});
+        let token = token(json!({"sub": "ann", "subs": subs}));
+        assert_eq!(outcome(&node, &token).await, expected, "{at}");
+    }
+}
+
 #[tokio::test]
 async fn rooms_of_others_cannot_be_had_by_a_token_of_one_s_own() {
     let (node, _keys) = node_with(&[]).await;

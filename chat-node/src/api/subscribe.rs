@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::auth::given_json;
+use crate::auth::{given_json, unix_now};
 use crate::broker::peers::order::What;
 use crate::broker::peers::{Enter, Order, Position, Request, Response};
 use crate::protocol::{ErrorCode, Refusal};
@@ -53,6 +53,9 @@ pub async fn subscribe(api: &Api, params: &RawValue) -> Outcome {
     if let Some((name, _)) = overriding.iter().flatten().find(|(_, it)| !it.is_null()) {
         let detail = format!("override.{name} is not supported: the room's class decides");
         return Err(Refusal::new(ErrorCode::NotAvailable, detail));
+    }
+    if expire_at > 0 && expire_at <= unix_now() {
+        return Err(bad("expire_at: that time is over"));
     }
     let json = |name, value, base64| {
         let json = given_json(name, value, base64).map_err(|error| bad(error.to_string()));

@@ -187,11 +187,16 @@ impl RoomLog {
         let Some(buffer) = &mut self.buffer else {
             return moved;
         };
+        let stays = |frame: &Frame| frame.is_kept || frame.end > position;
+        // As it is nearly always.
+        if buffer.frames.iter().all(stays) {
+            return moved;
+        }
         let mut start = self.base;
         let mut held = Vec::with_capacity(buffer.bytes.len());
         for frame in &buffer.frames {
             let bytes = (start - self.base) as usize..(frame.end - self.base) as usize;
-            if frame.is_kept || frame.end > position {
+            if stays(frame) {
                 held.extend_from_slice(&buffer.bytes[bytes]);
             } else {
                 moved.dropped.push((start, bytes.len() as u64));
@@ -204,9 +209,7 @@ impl RoomLog {
             behind += *dropped;
             *dropped = behind;
         }
-        buffer
-            .frames
-            .retain(|frame| frame.is_kept || frame.end > position);
+        buffer.frames.retain(stays);
         for frame in &mut buffer.frames {
             frame.end = moved.place(frame.end);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::auth::GivenRoom;
+use crate::auth::{GivenRoom, TokenError, unix_now};
 use crate::broker::{self, Answer, Joined, Position};
 use crate::protocol::{ErrorCode, Refusal};
 
@@ -50,6 +50,10 @@ impl Session {
         if !is_meant(&room, &self.user) {
             let detail = format!("the room {room} is for the users that its name lists");
             return Err(Refusal::new(ErrorCode::PermissionDenied, detail));
+        }
+        // It would be closed for that at once, and come back with the same token, again and again.
+        if given.expires_at.is_some_and(|at| at <= unix_now()) {
+            return Err(TokenError::Expired("the time of a room that it names is over").into());
         }
         let entered = subscribe::enter(room.clone(), &class, resume, false, desk);
         self.keep_grant(RoomGrant::of_given(room, given));

@@ -200,6 +200,11 @@ async fn what_cannot_be_done_is_refused() {
             "data has 8193 bytes",
         ),
         (
+            json!({"client": id, "user": "", "channel": "a", "expire_at": now() - 1}),
+            107,
+            "that time is over",
+        ),
+        (
             json!({"client": id, "user": "", "channel": "a", "expire_at": -1}),
             107,
             "expected u64",
