@@ -90,6 +90,7 @@ nats-tools: ## Build the nats-server that the tests run against, and find what m
 sdk-tools: ## Install the SDKs that the tests use
 	$(STEP) "Install SDKs from npm" tests/setup/npm_packages.sh tests/sdk
 	$(STEP) "Install SDKs from PyPI" tests/setup/venv.sh target/sdk-venv tests/sdk/requirements.txt
+	$(STEP) "Build what drives the Go SDK" tests/setup/sdk_go.sh $(TOOLS)
 
 .PHONY: page-tools
 page-tools: ## Install what the page's tests use, Chromium too
