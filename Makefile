@@ -120,9 +120,13 @@ e2e: $(if $(KUBECONFIG),,cluster-tools) images ## Tests on a real Kubernetes: on
 	$(STEP) "Cluster tests" tests/cluster/e2e.sh $(TEST)
 
 .PHONY: chart
-chart: ## Check the alerts and the dashboards
-	$(STEP) "Build promtool" tests/cluster/build.sh target/cluster/bin promtool
+chart: ## Lint and render the chart, check its alerts, dashboards and table of values
+	$(STEP) "Build Helm and promtool" tests/cluster/build.sh target/cluster/bin helm promtool
 	$(STEP) "Chart" tests/chart/check.sh target/cluster/bin
+
+.PHONY: generate
+generate: ## Write again what is written by programs: the chart's table of values
+	$(STEP) "Table of values" python3 charts/values_table.py charts/natter/values.yaml charts/natter/README.md
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs nightly and cargo-fuzz)

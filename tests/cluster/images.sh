@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs as static ones, and writes an image archive of each: images.sh FOLDER [PROFILE]
 #
-# The folder gets chat-node.tar, nats-server.tar and in-cluster.tar, for `cluster.sh load` or `kind load image-archive`.
+# The folder gets chat-node.tar, operator.tar, nats-server.tar and in-cluster.tar, for `cluster.sh load` or `kind load image-archive`.
 # PROFILE is cargo's; `dev` builds in a third of the time of `release`. What users get is built by the Dockerfiles beside the programs.
 set -euo pipefail
 
@@ -16,7 +16,7 @@ bin=$top/target/cluster/bin
 target=$(rustc -vV | awk '/^host:/ { print $2 }')
 build=${CARGO_TARGET_DIR:-$top/target}
 # PACKAGE:PROGRAM:IMAGE
-programs=(chat-node:chat-node:chat-node natter-tests:in-cluster:in-cluster)
+programs=(chat-node:chat-node:chat-node natter-tests:in-cluster:in-cluster natter-operator:natter-operator:operator)
 arguments=()
 for entry in "${programs[@]}"; do
     IFS=: read -r package program _ <<<"$entry"

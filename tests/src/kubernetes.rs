@@ -5,6 +5,7 @@
 
 mod client_pod;
 mod namespace;
+pub mod operator;
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+
+use crate::wait::until_some_within;
 
 pub use client_pod::ClientPod;
 pub use namespace::Namespace;
@@ -85,4 +88,9 @@ pub async fn kubectl(words: &[&str]) -> Said {
 pub fn parsed(json: &str) -> Value {
     serde_json::from_str(json)
         .unwrap_or_else(|error| panic!("kubectl wrote no JSON: {error}: {json}"))
+}
+
+/// Asks `check` until it says true.
+pub async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    until_some_within(DEADLINE, PAUSE, what, async || check().await.then_some(())).await;
 }
