@@ -41,5 +41,5 @@ for entry in "${programs[@]}"; do
     IFS=: read -r _ program name <<<"$entry"
     image "$name:test" "$folder/$program"
 done
-version=$(awk '$1 == "github.com/nats-io/nats-server/v2" { print substr($2, 2) }' "$here/tools/go.mod")
+version=$(awk '$1 == "github.com/nats-io/nats-server/v2" && $2 ~ /^v/ { print substr($2, 2) }' "$here/tools/go.mod")
 image "nats-server:$version" "$bin/nats-server"

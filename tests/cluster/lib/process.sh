@@ -49,7 +49,7 @@ wait_for() {
     local name=$1 begun=$SECONDS
     shift
     until "$@" >/dev/null 2>&1; do
-        if [ -f "$DIR/pid/$name" ] && ! is_ours "$DIR/pid/$name"; then
+        if [ -f "$DIR/pid/$name" ] && ! kill -0 "$(cat "$DIR/pid/$name")" 2>/dev/null; then
             tail -n 20 "$DIR/log/$name.log" >&2 || true
             fail "$name has ended; its log is $DIR/log/$name.log"
         fi
