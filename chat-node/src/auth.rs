@@ -10,6 +10,7 @@ mod jwks;
 mod key_file;
 mod keys;
 mod token;
+mod webhook;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -18,8 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{Config, Jwt};
+use crate::config::{Config, ConnectWebhook, Jwt};
 use crate::metrics::AuthMetrics;
+use crate::protocol::{CloseReason, ErrorCode, Refusal};
 
 use claims::{BadClaims, ConnectionClaims, SubscriptionClaims};
 use jwks::{Found, Jwks};
@@ -28,6 +30,34 @@ use token::{Expected, Unchecked};
 
 pub use claims::{GivenRoom, Identity, RoomPass};
 pub use token::TokenError;
+pub use webhook::{Question, Webhook, Welcome};
+
+/// Why a session is not let in.
+#[derive(Debug)]
+pub enum Denied {
+    Refused(Refusal),
+    Closed(CloseReason),
+}
+
+impl From<TokenError> for Denied {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid(what) => Self::Closed(CloseReason::invalid_token(what)),
+            TokenError::Expired(_) | TokenError::NoKeys => Self::Refused(error.into()),
+        }
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Expired(_) => ErrorCode::TokenExpired,
+            TokenError::Invalid(_) => ErrorCode::PermissionDenied,
+            TokenError::NoKeys => ErrorCode::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -40,6 +70,10 @@ pub enum Error {
         "TLS needs the system's certificates of authorities, which cannot be had (SSL_CERT_FILE may name them): {0}"
     )]
     Authorities(std::io::Error),
+    #[error(
+        "the file {file} of auth.connectWebhook.tokenFile (--connect-webhook-token-file) cannot be used: {problem}"
+    )]
+    TokenFile { file: PathBuf, problem: String },
 }
 
 /// Seconds since 1970, by which tokens expire.
@@ -59,6 +93,8 @@ pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, TokenError>> + Send>>;
 /// Tells whom to believe.
 pub struct Auth {
     tokens: Option<Arc<Tokens>>,
+    /// Asked about who comes without a token.
+    pub webhook: Option<Arc<Webhook>>,
     pub allows_anonymous: bool,
 }
 
@@ -90,6 +126,7 @@ impl Auth {
         });
         Ok(Self {
             tokens,
+            webhook: webhook(&config.access.auth.connect_webhook, metrics)?,
             allows_anonymous: config.allows_anonymous(),
         })
     }
@@ -137,6 +174,20 @@ impl Auth {
             }
         }
     }
+}
+
+fn webhook(config: &ConnectWebhook, metrics: &AuthMetrics) -> Result<Option<Arc<Webhook>>, Error> {
+    let Some(uri) = config.url.clone() else {
+        return Ok(None);
+    };
+    if let Some(file) = &config.token_file {
+        webhook::bearer(file).map_err(|problem| Error::TokenFile {
+            file: file.clone(),
+            problem,
+        })?;
+    }
+    let webhook = Webhook::new(config, uri, metrics.clone()).map_err(Error::Authorities)?;
+    Ok(Some(Arc::new(webhook)))
 }
 
 fn source(jwt: &Jwt, metrics: &AuthMetrics) -> Result<Option<Source>, Error> {

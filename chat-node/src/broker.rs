@@ -4,6 +4,7 @@
 //!
 //! A broker knows rooms and publications; it knows neither sessions nor wire formats.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +14,11 @@ use bytes::Bytes;
 
 use crate::ids::{RoomName, SessionId, UserId};
 
+use self::peers::{CallError, Event, Gathered, Pending, Request, Response};
+
 pub mod memory;
 pub mod nats;
+pub mod peers;
 
 #[cfg(test)]
 mod contract;
@@ -26,6 +30,8 @@ pub struct Message {
     pub data: Bytes,
     /// Absent when the server itself speaks.
     pub author: Option<Author>,
+    /// What readers are told beside the data: at most [`MAX_TAGS_BYTES`].
+    pub tags: Option<Arc<Tags>>,
     /// The author's own name for the message: with the same one it is kept once, however often it is sent.
     pub id: Option<Arc<str>>,
 }
@@ -37,6 +43,20 @@ pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(300);
 pub type MessageKey = [u8; 32];
 
 impl Message {
+    /// Stands for what the message says: an id names one message.
+    fn digest(&self) -> [u8; 32] {
+        let mut hash = blake3::Hasher::new();
+        for (name, value) in self.tags.iter().flat_map(|tags| tags.iter()) {
+            for text in [name, value] {
+                hash.update(&(text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+        }
+        hash.update(&u64::MAX.to_le_bytes());
+        hash.update(&self.data);
+        *hash.finalize().as_bytes()
+    }
+
     /// `None` if the author gave no id.
     pub fn key(&self, room: &RoomName) -> Option<MessageKey> {
         let id = self.id.as_ref()?;
@@ -61,6 +81,19 @@ impl Message {
         part(id.as_bytes());
         Some(*hash.finalize().as_bytes())
     }
+}
+
+/// Names and values beside a message's data.
+pub type Tags = BTreeMap<String, String>;
+
+/// All names and values together.
+pub const MAX_TAGS_BYTES: usize = 8 * 1024;
+
+/// The size of names and values.
+pub fn tags_bytes(tags: &Tags) -> usize {
+    tags.iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum()
 }
 
 /// Who published, as readers see it.
@@ -97,10 +130,11 @@ impl Author {
 /// What the broker accepted: a message with its place in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Strictly increasing within a room and epoch; may have holes; never 0.
+    /// Strictly increasing within a room and epoch; may have holes. 0 if it is not kept and has no place in the room.
     pub offset: u64,
     pub data: Bytes,
     pub author: Option<Author>,
+    pub tags: Option<Arc<Tags>>,
 }
 
 impl Publication {
@@ -111,7 +145,8 @@ impl Publication {
 
     /// The size of what clients may make as long as they like.
     pub fn payload_bytes(&self) -> usize {
-        self.data.len() + self.author.as_ref().map_or(0, Author::info_bytes)
+        let tags = self.tags.as_deref().map_or(0, tags_bytes);
+        self.data.len() + tags + self.author.as_ref().map_or(0, Author::info_bytes)
     }
 }
 
@@ -203,6 +238,8 @@ pub enum Error {
     /// The author has used this id for another message.
     #[error("the id is already used for another message")]
     IdUsed,
+    #[error("{0}")]
+    NotAllowed(&'static str),
     /// The message was not kept and never will be.
     #[error("the message was refused: {0}")]
     Refused(String),
@@ -250,6 +287,12 @@ pub trait Broker: Send + Sync {
     /// Errors: `ForeignEpoch` if `since` names another incarnation. An offset from the future gives an empty page.
     fn history(&self, room: &RoomName, query: HistoryQuery) -> Answer<HistoryPage>;
 
+    /// Erases every message that the room keeps now. Members stay, and offsets go on; who has missed something of it
+    /// does not recover.
+    ///
+    /// Errors: `NotAllowed` if this node may not have that done; after any other error ask again.
+    fn erase(&self, room: &RoomName) -> Answer<()>;
+
     /// The offset after which the room's publications are within `readable`; 0 if all are.
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64>;
 
@@ -261,6 +304,24 @@ pub trait Broker: Send + Sync {
 
     /// The nodes that serve the same rooms, this one included once it has announced itself.
     fn nodes(&self) -> Vec<NodeLoad>;
+
+    /// Asks the other node called `node`, whose [`Peer`](peers::Peer) answers.
+    ///
+    /// Errors: `NoSuchNode` at once if nobody of that name listens, `Unreachable` if no answer came within `patience`.
+    fn call(
+        &self,
+        node: &str,
+        request: Request,
+        patience: Duration,
+    ) -> Pending<Result<Response, CallError>>;
+
+    /// Asks all other nodes, and waits until each node of the directory has answered, or is known not to, or
+    /// `patience` is over: who is silent then is named.
+    fn call_others(&self, request: Request, patience: Duration) -> Pending<Gathered>;
+
+    /// Tells the other nodes that have rooms of `room`'s shard open what happened in `room`. Not kept, never sent
+    /// late, perhaps lost; one node's events about a room come in their order.
+    fn tell_others(&self, room: &RoomName, event: Event);
 
     /// Takes leave of the other nodes: nothing is asked of the broker any more.
     fn leave(&self) -> Answer<()>;

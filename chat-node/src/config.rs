@@ -23,14 +23,16 @@ mod trusted_proxies;
 mod value;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, Jwt};
+pub use auth::{Auth, ConnectWebhook, Jwt};
 pub use check::COMMAND_OVERHEAD_BYTES;
 pub use error::{ConfigError, FileError, Place};
 pub use live::{Live, Renewal};
 pub use load::{Invocation, Probe};
+pub(crate) use nats::is_node_name;
 pub use nats::{BrokerKind, Nats, ServerUrl, Servers};
 pub use nats_command::{Init, NatsCommand, Run, Streams, Users};
 pub use origins::Origins;
@@ -41,6 +43,9 @@ pub use value::LogFormat;
 
 use duration::{DAY, HOUR, MILLISECOND, MINUTE, SECOND, between};
 use value::{MAX_COUNT, MAX_WORKERS, address, available_cores, log_filter, whole};
+
+/// Where the server API is if nobody says otherwise: nobody but this machine reaches it.
+const DEFAULT_API_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8081));
 
 /// Everything a node is told at start; each value is checked.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,6 +86,9 @@ pub struct Listening {
     /// Address for /metrics, /healthz and /readyz
     #[arg(long, id = "adminListen", value_name = "IP:PORT", default_value = "127.0.0.1:9090", value_parser = address)]
     pub admin_listen: SocketAddr,
+    /// Address for the server API, which needs auth.apiKeyFile [default: 127.0.0.1:8081 if there is one, else off]
+    #[arg(long, id = "apiListen", value_name = "IP:PORT", value_parser = address)]
+    api_listen: Option<SocketAddr>,
     /// Threads that own connections, 1 to 1024 [default: available cores]
     #[arg(long, id = "workers", value_name = "COUNT", default_value_t = available_cores(), hide_default_value = true, value_parser = whole::<usize>(1..=MAX_WORKERS))]
     pub workers: usize,
@@ -93,6 +101,9 @@ pub struct Access {
     allow_anonymous: Option<bool>,
     #[command(flatten)]
     pub auth: Auth,
+    /// File with keys of the server API, one a line, read again when it changes; blank lines and lines that begin with # are skipped
+    #[arg(long = "api-key-file", id = "auth.apiKeyFile", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
     #[command(flatten)]
     pub allowed_origins: Origins,
     #[command(flatten)]
@@ -122,6 +133,9 @@ pub struct Limits {
     /// Messages all sessions of this node together may publish to one room
     #[arg(long, id = "limits.publishesPerSecondPerRoom", value_name = "PER_SECOND", default_value = "500", value_parser = whole::<u32>(1..=MAX_COUNT))]
     pub publishes_per_second_per_room: u32,
+    /// Times a second that one session may ask who is present
+    #[arg(long, id = "limits.presencePerSecondPerSession", value_name = "PER_SECOND", default_value = "10", value_parser = whole::<u32>(1..=MAX_COUNT))]
+    pub presence_per_second_per_session: u32,
     /// Largest frame from a client; at least messageBytes + 16384, at most 16777216
     #[arg(long, id = "limits.frameBytes", value_name = "BYTES", default_value = "1048576", value_parser = whole::<usize>(1..=16 << 20))]
     pub frame_bytes: usize,
@@ -208,6 +222,13 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Invocation, ConfigError> {
         load::load(args.into_iter().collect(), environment)
+    }
+
+    /// Where the server API is and which file its keys are in, unless it is off.
+    pub fn api(&self) -> Option<(SocketAddr, &Path)> {
+        let file = self.access.api_key_file.as_deref()?;
+        let address = self.listening.api_listen.unwrap_or(DEFAULT_API_LISTEN);
+        Some((address, file))
     }
 
     /// Whether clients without a token are let in.

@@ -1,27 +1,30 @@
-//! The HTTP front: accepts connections, answers requests, hands upgraded sockets to workers.
+//! The HTTP front: accepts connections, answers requests, hands to workers what becomes a client's connection.
 
 pub mod admin;
+pub mod api;
+mod body;
 mod client_address;
+mod connection;
+mod cors;
 mod door;
+mod emulation;
+mod handover;
 mod head;
 mod resumed;
+mod stream;
 mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::any;
+use axum::middleware;
+use axum::routing::{any, get, post};
 use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tower_service::Service;
 
 use crate::config::Limits;
 use crate::node::Shared;
@@ -68,9 +71,29 @@ pub fn serve_clients(
     let router = Router::new()
         .merge(web::router())
         .route(websocket::PATH, any(websocket::upgrade))
+        .route(websocket::UNI_PATH, any(websocket::upgrade_unidirectional))
+        .merge(streams(&front))
         .with_state(front.clone())
         .fallback(not_found);
     door::open(listener, front, router, heads)
+}
+
+/// What pages of other origins reach without a WebSocket.
+fn streams(front: &websocket::Front) -> Router<websocket::Front> {
+    let guard = || middleware::from_fn_with_state(front.clone(), cors::guard);
+    let uni_sse = get(stream::uni_sse).post(stream::uni_sse);
+    Router::new()
+        .route(
+            stream::HTTP_STREAM,
+            post(stream::http_stream).layer(guard()),
+        )
+        .route(stream::SSE, get(stream::sse).layer(guard()))
+        .route(emulation::PATH, post(emulation::emulate).layer(guard()))
+        .route(
+            stream::UNI_HTTP_STREAM,
+            post(stream::uni_http_stream).layer(guard()),
+        )
+        .route(stream::UNI_SSE, uni_sse.layer(guard()))
 }
 
 async fn not_found() -> (StatusCode, &'static str) {
@@ -89,7 +112,7 @@ pub async fn serve(listener: TcpListener, router: Router, heads: Heads) {
                 };
                 let early = Bytes::new();
                 let stream = Resumed { early, stream };
-                tokio::spawn(connection(stream, peer, router.clone(), heads));
+                tokio::spawn(connection::serve(stream, peer, router.clone(), heads));
             }
             Err(error) => tokio::time::sleep(pause_after(&error)).await,
         }
@@ -106,28 +129,4 @@ fn pause_after(error: &io::Error) -> Duration {
     }
     tracing::warn!(%error, "failed to accept a connection");
     PAUSE
-}
-
-/// Serves one connection with HTTP.
-async fn connection(stream: Resumed, peer: Peer, router: Router, heads: Heads) {
-    let served_before = AtomicBool::new(false);
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        let since = if served_before.swap(true, Relaxed) {
-            Instant::now()
-        } else {
-            peer.since
-        };
-        request.extensions_mut().insert(Peer { since, ..peer });
-        router.clone().call(request)
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(heads.timeout)
-        .max_buf_size(heads.max_bytes)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, peer = %peer.address, "HTTP connection ended");
-    }
 }

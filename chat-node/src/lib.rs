@@ -12,12 +12,16 @@
 pub mod config;
 pub mod node;
 
+mod api;
 mod drain;
 mod http;
+mod peer;
 mod reload;
 mod worker;
 
 mod socket;
+
+mod presence;
 
 mod session;
 

@@ -92,7 +92,9 @@ fn serve(config: Config) -> anyhow::Result<()> {
         signal(SignalKind::interrupt())?,
     );
     drop(entered);
-    tracing::info!(%address, %admin, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
+    let api = node.api_address().transpose()?;
+    let api = api.map(tracing::field::display);
+    tracing::info!(%address, %admin, api, "listening; metrics and health are at http://{admin}/metrics, /healthz, /readyz");
     let (host, port) = (browsable(address.ip()), address.port());
     let ready = node.ready();
     runtime.spawn(async move {

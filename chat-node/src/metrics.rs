@@ -1,22 +1,29 @@
 //! Prometheus metrics. Their names are an interface: documented in docs/operations.md, never renamed.
 
+mod api;
 mod auth;
 mod nats;
+mod presence;
 mod reload;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use api::ApiMetrics;
 pub use auth::AuthMetrics;
 pub use nats::NatsMetrics;
+pub use presence::PresenceMetrics;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 pub use reload::ReloadMetrics;
 
+use crate::protocol::Wire;
+
 pub struct Metrics {
     registry: Registry,
-    pub connections: IntGauge,
+    connections: IntGaugeVec,
     pub connections_limit: IntGauge,
     pub sessions: IntGauge,
     pub rooms: IntGauge,
@@ -40,8 +47,10 @@ pub struct Metrics {
     pub history_publications: IntGauge,
     pub history_bytes: IntGauge,
     pub history_evicted_rooms: IntCounter,
+    pub presence: PresenceMetrics,
     pub auth: AuthMetrics,
     pub reload: ReloadMetrics,
+    pub api: ApiMetrics,
 }
 
 /// From a tenth of a millisecond to half a minute.
@@ -56,9 +65,7 @@ impl Metrics {
         registry.register(Box::new(process))?;
         let register = Register(&registry);
         let metrics = Self {
-            connections: register
-                .gauge_vec("connections", "Open client connections.", &["transport"])?
-                .with_label_values(&["websocket"]),
+            connections: register.gauge_vec("connections", "Open client connections.", &["transport"])?,
             connections_limit: register
                 .gauge("connections_limit", "Most sessions this node takes (limits.connections).")?,
             sessions: register.gauge("sessions", "Sessions: connections whose connect command was accepted.")?,
@@ -110,7 +117,9 @@ impl Metrics {
                 "history_evicted_rooms_total",
                 "Rooms whose history the embedded broker dropped to stay below history.maxTotalBytes.",
             )?,
+            presence: PresenceMetrics::new(&register)?,
             reload: ReloadMetrics::new(&register)?,
+            api: ApiMetrics::new(&register)?,
             auth: AuthMetrics::new(&register)?,
             registry: registry.clone(),
         };
@@ -120,6 +129,9 @@ impl Metrics {
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for wire in Wire::ALL {
+            metrics.connections(wire).set(0);
+        }
         metrics.connections_limit.set(connections_limit as i64);
         Ok(metrics)
     }
@@ -127,6 +139,11 @@ impl Metrics {
     /// Registers what a broker over NATS counts. Call once.
     pub fn nats(&self) -> Result<NatsMetrics, prometheus::Error> {
         NatsMetrics::new(&Register(&self.registry))
+    }
+
+    /// The connections of one transport.
+    pub fn connections(&self, wire: Wire) -> IntGauge {
+        self.connections.with_label_values(&[wire.transport()])
     }
 
     pub fn disconnect(&self, code: u16) {
@@ -161,6 +178,18 @@ impl Metrics {
             "unrecovered"
         };
         self.recoveries.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts since the start that are worth showing to a person, by their names.
+    pub fn totals(&self) -> BTreeMap<String, f64> {
+        let totals = [
+            ("connects_total", self.connects.get()),
+            ("publications_total", self.publications.get()),
+            ("deliveries_total", self.deliveries.get()),
+            ("slow_clients_total", self.slow_clients.get()),
+        ];
+        let totals = totals.map(|(name, count)| (format!("natter_{name}"), count as f64));
+        totals.into()
     }
 
     /// All metrics in Prometheus' text format.
@@ -216,6 +245,18 @@ impl Register<'_> {
     fn histogram(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
         let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
         self.keep(Histogram::with_opts(opts)?)
+    }
+}
+
+impl Register<'_> {
+    fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
+        self.keep(HistogramVec::new(opts, labels)?)
     }
 }
 

@@ -9,16 +9,22 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::api::Api;
+use crate::api::keys::{self, Keys};
 use crate::auth::{self, Auth};
 use crate::broker::memory::{self, Memory};
+use crate::broker::nats::account::{Account, Role};
 use crate::broker::nats::{self, Nats};
 use crate::broker::{Broker, NodeLoad, NodeState};
-use crate::config::{BrokerKind, Config, History, Listening, Live};
-use crate::ids::RoomName;
+use crate::config::{BrokerKind, Config, History, Listening, Live, Servers};
+use crate::ids::{RoomName, SessionId};
 use crate::metrics::Metrics;
+use crate::peer::LocalPeer;
+use crate::presence::Presence;
 use crate::rate::{Rate, RoomRates};
 use crate::room::registry::{Registry, WorkerIndex};
 use crate::session::users::UserSessions;
+use crate::worker::emulated::{self, EmulationKey};
 use crate::worker::{self, Event, Inbox};
 use crate::{drain, http, reload};
 
@@ -31,11 +37,16 @@ pub struct Shared {
     pub(crate) auth: Auth,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) room_rates: RoomRates,
     pub(crate) sessions: AtomicUsize,
     pub(crate) user_sessions: UserSessions,
     connects: Mutex<Rate>,
+    /// Proves where sessions are whose commands come beside their connections.
+    pub(crate) emulation_key: EmulationKey,
     started: Instant,
+    /// Another one after each start.
+    pub(crate) uid: String,
 }
 
 impl Shared {
@@ -45,17 +56,22 @@ impl Shared {
         auth: Auth,
         broker: Arc<dyn Broker>,
         registry: Arc<Registry>,
+        presence: Arc<Presence>,
     ) -> Self {
+        presence.connect(&broker);
         Self {
             metrics,
             auth,
             broker,
             registry,
+            presence,
             room_rates: RoomRates::default(),
             sessions: AtomicUsize::new(0),
             user_sessions: UserSessions::default(),
             connects: Mutex::default(),
+            emulation_key: emulated::random_key(),
             started: Instant::now(),
+            uid: SessionId::random().to_string(),
             live: ArcSwap::from_pointee(config.live()),
             config,
         }
@@ -120,6 +136,8 @@ pub enum Error {
     #[error("failed to register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error(transparent)]
+    ApiKeys(#[from] keys::Error),
+    #[error(transparent)]
     Auth(#[from] auth::Error),
     #[error(transparent)]
     Nats(#[from] nats::account::Error),
@@ -142,6 +160,14 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     clients: TcpListener,
     admin: TcpListener,
+    api: Option<ApiPort>,
+}
+
+/// The server API, which is off without a key.
+struct ApiPort {
+    listener: TcpListener,
+    api: Api,
+    keys: Arc<Keys>,
 }
 
 impl Node {
@@ -158,17 +184,41 @@ impl Node {
         let patience = UNACKNOWLEDGED.max(config.limits.backlog_age * 2);
         let clients = open(listen, patience, "clients", "--listen")?;
         let admin = open(admin_listen, patience, "the admin port", "--admin-listen")?;
+        let api = match config.api() {
+            Some((address, file)) => {
+                let keys = Keys::open(file)?;
+                Some((
+                    open(address, patience, "the server API", "--api-listen")?,
+                    keys,
+                ))
+            }
+            None => None,
+        };
         let registry = Arc::new(Registry::default());
         let metrics = Metrics::new(config.limits.connections)?;
+        let presence = Presence::new(registry.clone(), metrics.presence.clone());
+        let peer = Arc::new(LocalPeer::new(registry.clone(), presence.clone()));
         let auth = Auth::start(&config, &metrics.auth)?;
         let mut memory = None;
         let broker: Arc<dyn Broker> = match config.nats.broker() {
             BrokerKind::Memory => memory
                 .insert(Arc::new(embedded(&config.history, registry.clone())))
                 .clone(),
-            BrokerKind::Nats => Nats::start(nats(&config)?, registry.clone(), metrics.nats()?),
+            BrokerKind::Nats => Nats::start(
+                nats(&config)?,
+                registry.clone(),
+                peer.clone(),
+                metrics.nats()?,
+            ),
         };
-        let shared = Arc::new(Shared::new(config, metrics, auth, broker, registry.clone()));
+        let shared = Arc::new(Shared::new(
+            config,
+            metrics,
+            auth,
+            broker,
+            registry.clone(),
+            presence,
+        ));
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.listening.workers {
             let (inbox, thread) =
@@ -177,7 +227,13 @@ impl Node {
             threads.push(thread);
         }
         registry.connect(inboxes.clone());
+        peer.connect(&shared, &inboxes);
         Ok(Self {
+            api: api.map(|(listener, keys)| ApiPort {
+                listener,
+                api: Api::new(shared.clone(), peer),
+                keys,
+            }),
             shared,
             memory,
             inboxes,
@@ -194,6 +250,11 @@ impl Node {
 
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where backends call the server API, unless it is off.
+    pub fn api_address(&self) -> Option<io::Result<SocketAddr>> {
+        self.api.as_ref().map(|port| port.listener.local_addr())
     }
 
     /// Ends when the broker has been joined, while the node runs or before.
@@ -216,8 +277,20 @@ impl Node {
         let front = http::admin::router(shared.clone(), self.inboxes.clone());
         // Whoever watches a drain asks this port: it stays open to the end.
         tokio::spawn(http::serve(admin, front, heads));
+        if let Some(ApiPort {
+            listener,
+            api,
+            keys,
+        }) = self.api
+        {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Runtime)?;
+            tokio::spawn(keys.clone().keep());
+            // Backends may call until the node ends: what they ask of the others is done there.
+            tokio::spawn(http::serve(listener, http::api::router(api, keys), heads));
+        }
         let second = tokio::spawn(every_second(self.memory, shared.clone()));
         tokio::spawn(reload::keep(shared.clone()));
+        tokio::spawn(shared.presence.clone().keep());
         shutdown.await;
         let accept = shared.config.shutdown.drain_accept.unwrap_or_else(|| {
             let seconds = if io::stdin().is_terminal() { 0 } else { 5 };
@@ -250,8 +323,20 @@ fn embedded(history: &History, registry: Arc<Registry>) -> Memory {
 }
 
 fn nats(config: &Config) -> Result<nats::Settings, nats::account::Error> {
+    let servers = &config.nats.servers;
+    let credentials = config.nats.moderator_credentials.clone();
+    // Servers that let everybody in let everybody erase.
+    let moderator = match credentials.is_some() || servers.credentials.is_none() {
+        true => Some(Servers {
+            credentials,
+            ..servers.clone()
+        }),
+        false => None,
+    };
+    let moderator = moderator.map(|servers| Account::new(&servers, Role::Moderator));
     Ok(nats::Settings {
-        account: nats::account::Account::new(&config.nats.servers, nats::account::Role::Node)?,
+        account: Account::new(servers, Role::Node)?,
+        moderator: moderator.transpose()?,
         node: config.nats.node_name.clone(),
         shards: config.nats.shards,
         message_bytes: config.limits.message_bytes,

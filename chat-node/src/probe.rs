@@ -12,6 +12,12 @@ pub use chat::chat;
 pub enum Error {
     #[error("expected a URL like http://127.0.0.1:9090/readyz, got {0}")]
     BadUrl(String),
+    #[error("no address of {url} can be found")]
+    NoAddress {
+        url: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("no answer from {url}")]
     NoAnswer {
         url: String,
@@ -66,9 +72,31 @@ fn resolve<'a>(url: &'a str, scheme: &str) -> Result<(SocketAddr, &'a str, &'a s
     let bad_url = || Error::BadUrl(url.to_owned());
     let rest = url.strip_prefix(scheme).ok_or_else(bad_url)?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let addresses = authority
-        .to_socket_addrs()
-        .or_else(|_| format!("{authority}:80").to_socket_addrs());
-    let address = addresses.ok().and_then(|mut addresses| addresses.next());
+    let no_address = |source| Error::NoAddress {
+        url: url.to_owned(),
+        source,
+    };
+    // Port 80 is not for a name that has one already.
+    let addresses = match authority.contains(':') {
+        true => authority.to_socket_addrs(),
+        false => (authority, 80).to_socket_addrs(),
+    };
+    let address = addresses.map_err(no_address)?.next();
     Ok((address.ok_or_else(bad_url)?, authority, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_found_is_no_mistake_in_the_url() {
+        assert_eq!(resolve("ws://127.0.0.1/a/b", "ws://").unwrap().2, "a/b");
+        assert_eq!(resolve("ws://127.0.0.1", "ws://").unwrap().0.port(), 80);
+        let error = resolve("ws://node:nonsense/", "ws://").unwrap_err();
+        let text = "no address of ws://node:nonsense/ can be found";
+        assert_eq!(error.to_string(), text);
+        let error = resolve("http://node/", "ws://").unwrap_err();
+        assert!(matches!(error, Error::BadUrl(_)), "{error}");
+    }
 }

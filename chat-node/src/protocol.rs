@@ -11,6 +11,7 @@ pub mod error_code;
 pub mod protobuf;
 pub mod push;
 pub mod reply;
+pub mod unidirectional;
 pub mod wire;
 
 pub use batch::Batch;

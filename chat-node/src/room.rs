@@ -17,6 +17,9 @@ use crate::socket::ConnectionKey;
 
 use log::RoomLog;
 
+/// A member that is further behind is spared what is not kept, such as joins and leaves.
+const LAGGING_BYTES: usize = 64 * 1024;
+
 slotmap::new_key_type! {
     /// A room on one worker, for one wire.
     pub struct RoomKey;
@@ -45,7 +48,11 @@ pub struct Room {
     pub name: RoomName,
     /// What the log is written in.
     pub wire: Wire,
-    /// The room of the same name whose members have another wire.
+    /// Whether joins and leaves are in the log.
+    pub hears_joins: bool,
+    /// Whether some member's leave is to be told.
+    pub tells_joins: bool,
+    /// The room of the same name whose members have another wire, or want to hear other things.
     pub sibling: Option<RoomKey>,
     pub members: Vec<Member>,
     pub log: RoomLog,
@@ -73,10 +80,12 @@ pub struct Pass {
 }
 
 impl Room {
-    pub fn new(name: RoomName, wire: Wire) -> Self {
+    pub fn new(name: RoomName, wire: Wire, hears_joins: bool) -> Self {
         Self {
             name,
             wire,
+            hears_joins,
+            tells_joins: false,
             sibling: None,
             members: Vec::new(),
             log: RoomLog::default(),
@@ -87,7 +96,8 @@ impl Room {
         }
     }
 
-    /// The bytes that wait for member `index`: whole frames, empty when it has them all or its join is still out.
+    /// The bytes that wait for member `index`: whole frames, empty when it has them all or its join is still out. Whoever
+    /// lags does not get what is not kept, and the rest piece by piece.
     pub fn waiting_for(&mut self, index: usize) -> &[u8] {
         let member = &mut self.members[index];
         match member.after {
@@ -100,7 +110,13 @@ impl Room {
                 }
             }
         }
-        self.log.from(member.cursor)
+        let waiting = self.log.from(member.cursor);
+        if waiting.len() <= LAGGING_BYTES {
+            return waiting;
+        }
+        let (from, to) = self.log.kept_part(member.cursor);
+        member.cursor = from;
+        &self.log.from(from)[..(to - from) as usize]
     }
 
     /// Whether the log has to be kept for member `index`, after `waiting_for` has been asked.

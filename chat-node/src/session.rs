@@ -3,27 +3,34 @@
 //! A session knows no socket and no wire format beyond commands and replies. What a command needs from the
 //! broker comes back as an [`Ask`]; the worker hands the answer to [`Session::settle`].
 
+mod claimed;
 mod connect;
 mod expiry;
 mod grant;
 mod history;
 mod narrowed;
 mod permission;
+mod presence;
 mod publish;
 mod refresh;
 mod subscribe;
 pub mod users;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::auth::{Identity, Later, RoomPass, TokenError};
+use http::HeaderMap;
+
+use crate::auth::{Denied, Identity, Later, RoomPass, TokenError, Welcome};
+use crate::broker::peers::Pending;
 use crate::broker::{self, Answer, Author, HistoryPage, Joined, Position};
 use crate::config::{COMMAND_OVERHEAD_BYTES, RoomClass};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::node::Shared;
+use crate::presence::members::{Members, Wanted};
 use crate::protocol::command::Text;
 use crate::protocol::reply::Reply;
 use crate::protocol::{CloseReason, Command, ErrorCode, Refusal, Request, Wire};
@@ -45,6 +52,7 @@ pub struct Session {
     grant: Option<Box<Grant>>,
     state: State,
     publishes: Rate,
+    presences: Rate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +90,7 @@ pub enum Step {
 
 /// A question to the broker or about a token, and what is needed to make a reply of the answer.
 pub enum Ask {
-    Identity(Resumes, Later<Identity>),
+    Identity(Resumes, Welcome),
     Enter(Box<Entry>, JoinedAll),
     Refresh(Later<Identity>),
     Pass(Wish, Later<RoomPass>),
@@ -90,6 +98,7 @@ pub enum Ask {
     Join(Entering, Answer<Joined>),
     Publish(RoomName, Instant, Answer<Position>),
     History(RoomName, Answer<HistoryPage>),
+    Presence(RoomName, Wanted, Pending<Arc<Members>>),
 }
 
 impl Ask {
@@ -99,9 +108,10 @@ impl Ask {
             Self::Identity(..) | Self::Enter(..) | Self::Refresh(_) => None,
             Self::Pass(wish, _) => Some(wish.room()),
             Self::Join(entering, _) => Some(entering.name()),
-            Self::SubRefresh(room, _) | Self::Publish(room, ..) | Self::History(room, _) => {
-                Some(room)
-            }
+            Self::SubRefresh(room, _)
+            | Self::Publish(room, ..)
+            | Self::History(room, _)
+            | Self::Presence(room, ..) => Some(room),
         }
     }
 }
@@ -111,7 +121,7 @@ pub type JoinedAll = Pin<Box<dyn Future<Output = Vec<Result<Joined, broker::Erro
 
 /// An [`Ask`] with its answer.
 pub enum Settled {
-    Identity(Resumes, Result<Identity, TokenError>),
+    Identity(Resumes, Result<Identity, Denied>),
     Enter(Box<Entry>, Vec<Result<Joined, broker::Error>>),
     Refresh(Result<Identity, TokenError>),
     Pass(Wish, Result<RoomPass, TokenError>),
@@ -119,6 +129,7 @@ pub enum Settled {
     Join(Entering, Result<Joined, broker::Error>),
     Publish(Instant, Result<Position, broker::Error>),
     History(Result<HistoryPage, broker::Error>),
+    Presence(Wanted, Arc<Members>),
 }
 
 impl Settled {
@@ -159,6 +170,10 @@ impl Future for Ask {
                 .poll(cx)
                 .map(|published| Settled::Publish(*asked, published)),
             Self::History(_, answer) => answer.as_mut().poll(cx).map(Settled::History),
+            Self::Presence(_, wanted, answer) => answer
+                .as_mut()
+                .poll(cx)
+                .map(|members| Settled::Presence(*wanted, members)),
         }
     }
 }
@@ -167,14 +182,21 @@ impl Future for Ask {
 type Refused<T> = Result<T, Refusal>;
 
 impl Session {
-    pub fn new() -> Self {
+    /// A session of which the backend will be told `headers`, if it is asked.
+    pub fn new(headers: Option<Box<HeaderMap>>) -> Self {
         Self {
             id: SessionId::random(),
             user: UserId::ANONYMOUS,
-            grant: None,
+            grant: headers.map(|headers| Box::new(Grant::to_be(*headers))),
             state: State::Fresh,
             publishes: Rate::default(),
+            presences: Rate::default(),
         }
+    }
+
+    /// Whom the session speaks for, once it is connected.
+    pub fn user(&self) -> &UserId {
+        &self.user
     }
 
     /// Whether its connect has not been answered.
@@ -222,11 +244,11 @@ impl Session {
             Request::History(request) => self.history(&request, desk),
             Request::Ping => Ok(Step::Reply(Reply::Ping)),
             Request::Send | Request::Pong => Ok(Step::Silent),
+            Request::Presence(request) => self.presence(&request, Wanted::List, desk),
+            Request::PresenceStats(request) => self.presence(&request, Wanted::Numbers, desk),
             Request::Refresh(request) => self.refresh(&request, desk),
             Request::SubRefresh(request) => self.sub_refresh(&request, desk),
-            Request::Presence | Request::PresenceStats | Request::Rpc => {
-                Err(Refusal::new(ErrorCode::NotAvailable, ""))
-            }
+            Request::Rpc => Err(Refusal::new(ErrorCode::NotAvailable, "")),
             Request::Unknown => Err(Refusal::new(ErrorCode::MethodNotFound, "")),
         };
         step.unwrap_or_else(refuse)
@@ -242,7 +264,7 @@ impl Session {
             Settled::SubRefresh(room, pass) => self.sub_refreshed(room, pass, desk),
             Settled::Join(entering, joined) => {
                 let room = entering.name().clone();
-                subscribe::settle(entering, joined, desk)
+                self.settle_join(entering, joined, desk)
                     .map(|subscribed| Step::Reply(Reply::Subscribe(subscribed)))
                     .inspect_err(|_| self.forget_grant(&room))
             }
@@ -250,6 +272,9 @@ impl Session {
                 publish::settle(asked, published, desk).map(Step::Reply)
             }
             Settled::History(page) => history::settle(page).map(Step::Reply),
+            Settled::Presence(wanted, members) => {
+                Ok(Step::Reply(presence::settle(wanted, members)))
+            }
         };
         step.unwrap_or_else(refuse)
     }
@@ -268,7 +293,7 @@ impl Session {
     }
 
     /// Who the session is to those in `room`.
-    fn author(&self, room: &RoomName) -> Author {
+    pub fn author(&self, room: &RoomName) -> Author {
         let grant = self.grant.as_deref();
         Author {
             user: self.user.clone(),
@@ -355,22 +380,12 @@ fn class_of(room: &RoomName, desk: &Desk<'_>) -> Refused<RoomClass> {
     })
 }
 
-impl From<TokenError> for Refusal {
-    fn from(error: TokenError) -> Self {
-        let code = match error {
-            TokenError::Expired(_) => ErrorCode::TokenExpired,
-            TokenError::Invalid(_) => ErrorCode::PermissionDenied,
-            TokenError::NoKeys => ErrorCode::Internal,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
 impl From<broker::Error> for Refusal {
     fn from(error: broker::Error) -> Self {
         let code = match error {
             broker::Error::Unreachable => ErrorCode::Internal,
             broker::Error::ForeignEpoch => ErrorCode::UnrecoverablePosition,
+            broker::Error::NotAllowed(_) => ErrorCode::NotAvailable,
             broker::Error::IdUsed | broker::Error::Refused(_) => ErrorCode::BadRequest,
         };
         Self::new(code, error.to_string())

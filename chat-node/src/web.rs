@@ -33,6 +33,7 @@ const FILES: &[(&str, &str, &str)] = page! {
     "message_view.js": JAVASCRIPT,
     "outbox.js": JAVASCRIPT,
     "panel.js": JAVASCRIPT,
+    "people.js": JAVASCRIPT,
     "room.js": JAVASCRIPT,
     "settings.js": JAVASCRIPT,
     "words.js": JAVASCRIPT,

@@ -6,12 +6,16 @@
 mod asking;
 mod connection;
 mod deadlines;
+pub mod emulated;
 mod expiry;
 mod input;
 mod missed;
+pub mod orders;
+pub mod presence;
 mod pump;
 mod read;
 pub mod timer_wheel;
+mod users;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,13 +26,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use slotmap::SlotMap;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use crate::broker::Epoch;
-use crate::ids::RoomName;
+use crate::ids::{RoomName, UserId};
 use crate::node::Shared;
 use crate::protocol::{CloseReason, Wire};
 use crate::room::delivery::Delivery;
@@ -37,8 +42,11 @@ use crate::room::registry::WorkerIndex;
 use crate::session::Desk;
 use crate::socket::{ConnectionKey, Written};
 
-use connection::{Connection, Life};
+use connection::{Connection, Life, Owed};
+use emulated::Arrived;
+use orders::Order;
 use timer_wheel::TimerWheel;
+use users::Users;
 
 /// What other threads tell a worker.
 pub enum Event {
@@ -50,6 +58,20 @@ pub enum Event {
         room: RoomName,
         epoch: Epoch,
     },
+    /// Somebody wants to know who is in a room here.
+    ListMembers(presence::Listing),
+    /// Commands for a session that came beside its connection.
+    Commands {
+        connection: ConnectionKey,
+        commands: Bytes,
+        arrived: oneshot::Sender<Arrived>,
+    },
+    /// Do it, and say how many sessions were concerned.
+    Order(Arc<Order>, oneshot::Sender<usize>),
+    /// Which rooms have how many members here?
+    ListRooms(oneshot::Sender<Vec<(RoomName, usize)>>),
+    /// Who with a name has sessions here?
+    ListUsers(oneshot::Sender<Vec<UserId>>),
     /// Close so many connections because the node shuts down.
     Drain {
         connections: usize,
@@ -60,11 +82,15 @@ pub enum Event {
     Stop,
 }
 
-/// A socket whose WebSocket handshake is done.
+/// A socket that is a client's from now on.
 pub struct Accepted {
     pub stream: std::net::TcpStream,
     pub wire: Wire,
-    /// The bytes that came right behind the handshake.
+    /// Headers of its request that the backend gets to see, if it is asked who the client is.
+    pub passed: Option<Box<HeaderMap>>,
+    /// What is to be written before anything else.
+    pub head: Bytes,
+    /// The bytes that came right behind a WebSocket's handshake; the first commands of anything else.
     pub early: Bytes,
     /// Since when the client has had time to connect, by the node's clock.
     pub at: Duration,
@@ -173,6 +199,7 @@ pub struct Worker {
     load: Arc<Load>,
     connections: SlotMap<ConnectionKey, Connection>,
     rooms: LocalRooms,
+    users: Users,
     timers: TimerWheel<ConnectionKey>,
     /// When something of a session expires that was given until then.
     expiries: TimerWheel<ConnectionKey>,
@@ -201,6 +228,7 @@ impl Worker {
                 load,
                 connections: SlotMap::with_key(),
                 rooms: LocalRooms::default(),
+                users: Users::default(),
                 timers: TimerWheel::new(shared.now()),
                 expiries: TimerWheel::new(shared.now()),
                 blocked: Vec::new(),
@@ -219,6 +247,7 @@ impl Worker {
 
     /// One turn of the pump and the replies that it did not take along. True if the pump has more to do.
     fn turn(&mut self) -> bool {
+        self.tell_changes();
         let busy = self.pump(WRITES_PER_TURN);
         self.pay_owed();
         busy
@@ -229,6 +258,27 @@ impl Worker {
             Event::Accepted(accepted) => accepted.into_iter().for_each(|one| self.accept(one)),
             Event::Delivery(delivery) => self.rooms.append(&delivery),
             Event::Interrupted { room, epoch } => self.interrupt(&room, epoch),
+            Event::ListMembers(listing) => self.list_members(listing),
+            Event::Commands {
+                connection,
+                commands,
+                arrived,
+            } => {
+                // Whoever brought them may have gone meanwhile.
+                let _ = arrived.send(self.take_emulated(connection, &commands));
+            }
+            // Whoever asked may have given up.
+            Event::Order(order, done) => {
+                let _ = done.send(self.obey(&order));
+            }
+            Event::ListRooms(answer) => {
+                let _ = answer.send(self.rooms.list());
+            }
+            Event::ListUsers(answer) => {
+                let sessions = self.users.all().filter_map(|key| self.connections.get(key));
+                let users = sessions.map(|connection| connection.session.user().clone());
+                let _ = answer.send(users.collect());
+            }
             Event::Drain { connections } => self.drain(connections),
             Event::DrainAll => {
                 self.draining = true;
@@ -242,6 +292,8 @@ impl Worker {
         let Accepted {
             stream,
             wire,
+            passed,
+            head,
             early,
             at,
         } = accepted;
@@ -257,14 +309,22 @@ impl Worker {
         };
         let key = self
             .connections
-            .insert(Connection::new(stream.clone(), wire));
-        self.shared.metrics.connections.inc();
+            .insert(Connection::new(stream.clone(), wire, passed));
+        self.shared.metrics.connections(wire).inc();
         self.schedule(key, at + self.shared.config.limits.handshake_timeout);
+        if !head.is_empty()
+            && let Some(connection) = self.connections.get_mut(key)
+        {
+            connection.owed = Some(Box::new(Owed(head.into())));
+            self.owing.push(key);
+        }
         if self.draining {
             self.close(key, &CloseReason::SHUTDOWN);
             return;
         }
-        if !early.is_empty() {
+        if !wire.is_websocket() {
+            self.take_commands(key, &early);
+        } else if !early.is_empty() {
             self.take_bytes(key, &mut early.to_vec());
         }
         self.start_reading(key);
@@ -341,9 +401,11 @@ impl Worker {
         if connection.is_closing() {
             return;
         }
+        let user = connection.session.user().clone();
         connection.session.end(&mut desk);
         connection.begin_closing();
         let frame = connection.wire.close(reason);
+        self.users.remove(&user, key);
         self.shared.metrics.disconnect(reason.code);
         self.send(key, &frame);
         self.finish_if_flushed(key);
@@ -372,13 +434,15 @@ impl Worker {
             return;
         };
         if !connection.is_closing() {
+            let user = connection.session.user().clone();
             connection.session.end(&mut desk);
+            self.users.remove(&user, key);
             self.shared.metrics.disconnect(NO_CLOSE_FRAME);
         }
         if let Some(connection) = self.connections.remove(key) {
             connection.socket.abort();
             self.load.connections.fetch_sub(1, Relaxed);
-            self.shared.metrics.connections.dec();
+            self.shared.metrics.connections(connection.wire).dec();
         }
     }
 
@@ -450,6 +514,7 @@ impl Worker {
     /// Ends what a task of this worker did beside the run loop: forgets who is gone, and has the pump do what is to do.
     fn settle_down(&mut self) {
         self.remove_gone();
+        self.tell_changes();
         if self.rooms.want_visits() || !self.owing.is_empty() {
             self.wake.notify_one();
         }

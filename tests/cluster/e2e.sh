@@ -28,7 +28,7 @@ finish() {
     cluster down
     exit "$status"
 }
-# Inside the cluster's network there is no way to crates.io.
+# Inside the cluster's network there is no way to a package registry.
 "${tests[@]}" --no-run
 trap finish EXIT
 cluster up 3

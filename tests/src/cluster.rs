@@ -84,10 +84,15 @@ impl Cluster {
         // Each begins elsewhere.
         urls.rotate_left(number % self.nats.len());
         let key = self.nats.key("node").expect("there are users");
+        let moderator = self.nats.key("moderator").expect("there are users");
         let flags: Vec<&str> = flags.iter().map(AsRef::as_ref).collect();
         Node::with(&flags)
             .env("NATTER_NATS_URL", &urls.join(","))
             .env("NATTER_NATS_CREDENTIALS", &key.display().to_string())
+            .env(
+                "NATTER_NATS_MODERATOR_CREDENTIALS",
+                &moderator.display().to_string(),
+            )
             .env("NATTER_SHARDS", &self.shards.to_string())
             .env("NATTER_NODE_NAME", &format!("node-{number}"))
     }

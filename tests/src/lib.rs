@@ -3,6 +3,7 @@
 //! Nothing here knows the node's code. What is waited for and does not come in time ends the test with a panic that
 //! says what it was; a node then shows its log.
 
+pub mod api;
 pub mod binary;
 pub mod check;
 pub mod checker;
@@ -20,6 +21,7 @@ pub mod process;
 pub mod raw;
 pub mod script;
 pub mod socket;
+pub mod stream;
 pub mod tokens;
 pub mod wait;
 pub mod web_service;
@@ -33,9 +35,11 @@ pub use node::Node;
 pub use raw::Raw;
 
 /// Flags of a node whose clients may publish as fast as they can.
-pub const NO_RATES: [&str; 4] = [
+pub const NO_RATES: [&str; 6] = [
     "--publishes-per-second-per-session",
     "1000000",
     "--publishes-per-second-per-room",
+    "1000000",
+    "--presence-per-second-per-session",
     "1000000",
 ];

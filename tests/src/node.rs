@@ -18,6 +18,8 @@ pub struct Node {
     /// Where clients connect.
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// Where backends call, if there is a key.
+    pub api: Option<SocketAddr>,
 }
 
 impl Node {

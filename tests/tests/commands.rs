@@ -180,7 +180,7 @@ async fn an_unknown_method_is_refused_and_the_session_lives() {
 async fn what_this_node_cannot_do_is_refused_and_the_session_lives() {
     let node = Node::start(&[]).await;
     let mut client = Client::join(&node, "room").await;
-    for method in ["presence", "presence_stats", "rpc"] {
+    for method in ["rpc"] {
         let code = client.refused(method, json!({"channel": "room"})).await;
         assert_eq!(code, 108, "{method}");
     }

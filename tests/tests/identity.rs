@@ -229,7 +229,7 @@ async fn keys_of_a_changed_file_count_without_a_restart() {
     let (node, keys) = node_with(&[]).await;
     let (mut ann, _) = connected(&node, json!({"sub": "ann"})).await;
     let new = "the next secret of the tests";
-    std::fs::write(keys.path(), "short").unwrap();
+    std::fs::write(keys.path(), "{").unwrap();
     node.logged("cannot use the changed keys for tokens").await;
     connected(&node, json!({"sub": "ann"})).await;
     std::fs::write(keys.path(), new).unwrap();
@@ -246,10 +246,19 @@ async fn keys_of_a_changed_file_count_without_a_restart() {
 }
 
 #[tokio::test]
+async fn a_secret_that_can_be_guessed_is_taken_and_warned_of() {
+    let keys = key_file("secret");
+    let node = start_with(&keys, &[]).start().await;
+    node.logged("so short that it can be guessed").await;
+    let mut client = Client::open(&node).await;
+    let connect = json!({"token": token_by("secret", json!({"sub": "ann"}))});
+    client.ask("connect", connect).await;
+}
+
+#[tokio::test]
 async fn a_key_file_that_cannot_be_used_ends_the_start() {
     for (text, why) in [
         ("", "there is no key in it"),
-        ("short", "at least 16"),
         (
             "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n",
             "private key",

@@ -27,6 +27,7 @@ promises!(
     node_restart,
     phone_width,
     keyboard_only,
+    who_is_here,
 );
 
 const DEADLINE: Duration = Duration::from_secs(150);
@@ -37,7 +38,10 @@ static BROWSERS: Semaphore = Semaphore::const_new(2);
 async fn keep(promise: &str) {
     installed("tests/page/node_modules/playwright-core/package.json");
     let _turn = BROWSERS.acquire().await.expect("nobody closes it");
-    let mut node = Node::start(&[]).await;
+    let mut node = Node::with(&[])
+        .config("roomClasses: [{prefix: live, joinLeave: true}]")
+        .start()
+        .await;
     let mut script = Command::new("node");
     script
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/page"))

@@ -40,7 +40,7 @@ fn rows() -> Vec<Row> {
     let settings = lines.filter_map(|line| {
         let (action, rest) = line.split_once(": ")?;
         let (setting, cells) = rest.split_once("` |")?;
-        ["subscribe", "publish", "history"]
+        ["subscribe", "publish", "history", "presence"]
             .contains(&action)
             .then(|| Row {
                 action: action.to_owned(),
@@ -72,10 +72,11 @@ fn class(row: &Row) -> String {
     };
     let prefix = prefix(row);
     format!(
-        "- {{prefix: {prefix}, subscribe: {}, publish: {}, history: {}}}\n",
+        "- {{prefix: {prefix}, subscribe: {}, publish: {}, history: {}, presence: {}}}\n",
         of("subscribe"),
         of("publish"),
-        of("history")
+        of("history"),
+        of("presence")
     )
 }
 
@@ -115,6 +116,7 @@ async fn try_cell(node: &Node, row: &Row, standing: Standing) -> u64 {
         }
         "subscribe" => ("subscribe", json!({"channel": room})),
         "publish" => ("publish", json!({"channel": room, "data": "by ann"})),
+        "presence" => ("presence", json!({"channel": room})),
         _ => ("history", json!({"channel": room, "limit": 10})),
     };
     let reply = client.request(method, parameters.clone()).await;
@@ -151,7 +153,11 @@ async fn every_cell_of_the_table_is_what_a_node_does() {
     let keys = tempfile::NamedTempFile::new().expect("there is a place for temporary files");
     std::fs::write(keys.path(), SECRET).expect("the file can be written to");
     let rows = rows();
-    assert_eq!(rows.len(), 3 + 4 + 4, "one row for each setting: {rows:?}");
+    assert_eq!(
+        rows.len(),
+        3 + 4 + 4 + 4,
+        "one row for each setting: {rows:?}"
+    );
     let classes: String = rows.iter().map(class).collect();
     let path = keys.path().to_str().expect("a path in UTF-8");
     let node = Node::with(&["--jwt-key-file", path]).config(&format!("roomClasses:\n{classes}"));

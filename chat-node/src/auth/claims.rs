@@ -30,6 +30,8 @@ pub struct Identity {
     pub rooms: Vec<GivenRoom>,
     /// What the connect reply hands to the client.
     pub data: Option<Bytes>,
+    /// The client has a token, and can show another one before this expires.
+    pub is_refreshable: bool,
 }
 
 /// A room that a session is put into without asking for it.
@@ -107,6 +109,7 @@ impl TryFrom<ConnectionClaims> for Identity {
             expires_at: expiry(claims.expire_at, claims.exp),
             rooms: rooms(claims.channels, claims.subs)?,
             data: None,
+            is_refreshable: true,
         })
     }
 }
@@ -121,6 +124,7 @@ impl TryFrom<ConnectResult> for Identity {
             expires_at: expiry(result.expire_at, None),
             rooms: rooms(result.channels, result.subs)?,
             data: json("data", result.data, result.b64data)?,
+            is_refreshable: false,
         })
     }
 }

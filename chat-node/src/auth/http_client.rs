@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -24,6 +24,16 @@ pub enum Failure {
     Status(StatusCode),
     #[error("its answer broke off or has more than {MAX_ANSWER_BYTES} bytes")]
     Answer,
+}
+
+impl Failure {
+    /// Whether the same request may be answered a moment later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Answer => true,
+            Self::Status(status) => status.is_server_error(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -50,6 +60,14 @@ impl HttpClient {
     pub async fn get(&self, uri: &Uri) -> Result<Bytes, Failure> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri.clone();
+        self.send(request).await
+    }
+
+    pub async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Bytes, Failure> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers;
         self.send(request).await
     }
 

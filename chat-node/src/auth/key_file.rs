@@ -26,7 +26,9 @@ pub type Current = Arc<ArcSwap<Keys>>;
 /// Reads the file, and keeps reading it on the runtime that this is called in.
 pub fn open(path: PathBuf) -> Result<Current, FileProblem> {
     let text = std::fs::read(&path)?;
-    let current: Current = Arc::new(ArcSwap::from_pointee(Keys::from_file(&text)?));
+    let keys = Keys::from_file(&text)?;
+    warn_of_weakness(&path, &keys);
+    let current: Current = Arc::new(ArcSwap::from_pointee(keys));
     tokio::spawn(keep(path, blake3::hash(&text), current.clone()));
     Ok(current)
 }
@@ -62,11 +64,19 @@ fn renew(path: &Path, text: &[u8], current: &Current) {
     match Keys::from_file(text) {
         Ok(keys) => {
             tracing::info!(%file, keys = keys.count(), "the keys for tokens have changed");
+            warn_of_weakness(path, &keys);
             current.store(Arc::new(keys));
         }
         Err(error) => {
             tracing::warn!(%file, %error, "cannot use the changed keys for tokens: the old ones stay");
         }
+    }
+}
+
+fn warn_of_weakness(path: &Path, keys: &Keys) {
+    if keys.has_weak_secret() {
+        let file = path.display();
+        tracing::warn!(%file, "a secret for tokens is so short that it can be guessed: use 32 random bytes");
     }
 }
 
@@ -102,7 +112,7 @@ mod tests {
     fn a_bad_file_changes_nothing() {
         let keys = Keys::from_file(b"the first secret").unwrap();
         let current: Current = Arc::new(ArcSwap::from_pointee(keys));
-        renew(Path::new("keys"), b"short", &current);
+        renew(Path::new("keys"), b"-----BEGIN X", &current);
         assert_eq!(secrets(&current), [b"the first secret".to_vec()]);
     }
 }

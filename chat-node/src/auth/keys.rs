@@ -9,8 +9,9 @@ use serde_json::Value;
 
 /// More keys than a rotation needs: beyond it somebody has mistaken the file.
 const MOST_KEYS: usize = 64;
-/// Shorter secrets can be guessed by whoever has seen one token.
-const LEAST_SECRET_BYTES: usize = 16;
+/// Shorter secrets can be guessed by whoever has seen one token: told, and taken, as they are what the tokens of a running
+/// service are signed with.
+const SAFE_SECRET_BYTES: usize = 16;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeysError {
@@ -22,8 +23,6 @@ pub enum KeysError {
     PrivateKey,
     #[error("it is not UTF-8 text")]
     NotText,
-    #[error("a secret has {0} bytes, at least {LEAST_SECRET_BYTES} are needed")]
-    ShortSecret(usize),
     #[error("it is not a JWKS document: {0}")]
     NotJwks(String),
     #[error("none of its keys is a public key for RS256, RS384, RS512, ES256, ES384 or EdDSA")]
@@ -59,7 +58,7 @@ impl Keys {
         } else if text.contains("-----BEGIN") {
             from_pem(text)?
         } else {
-            from_secrets(text)?
+            from_secrets(text)
         };
         Self::checked(keys)
     }
@@ -80,6 +79,14 @@ impl Keys {
 
     pub fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether some secret can be guessed by whoever has seen a token.
+    pub fn has_weak_secret(&self) -> bool {
+        self.0.iter().any(|Key { material, .. }| {
+            material.family() == AlgorithmFamily::Hmac
+                && material.as_bytes().len() < SAFE_SECRET_BYTES
+        })
     }
 
     /// The keys that may have signed a token of `algorithm` whose header names `id`. A key without an id may have
@@ -103,16 +110,13 @@ impl Keys {
     }
 }
 
-fn from_secrets(text: &str) -> Result<Vec<Key>, KeysError> {
+fn from_secrets(text: &str) -> Vec<Key> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
-        .map(|secret| match secret.len() {
-            0..LEAST_SECRET_BYTES => Err(KeysError::ShortSecret(secret.len())),
-            _ => Ok(Key {
-                id: None,
-                algorithms: HMAC,
-                material: DecodingKey::from_secret(secret.as_bytes()),
-            }),
+        .map(|secret| Key {
+            id: None,
+            algorithms: HMAC,
+            material: DecodingKey::from_secret(secret.as_bytes()),
         })
         .collect()
 }
@@ -198,9 +202,6 @@ fn json_key(key: Value, may_be_secret: bool) -> Option<Key> {
     let material = DecodingKey::from_jwk(&jwk).ok()?;
     let family = match (&jwk.algorithm, material.family()) {
         (AlgorithmParameters::OctetKey(_), _) if !may_be_secret => return None,
-        (AlgorithmParameters::OctetKey(_), _) if material.as_bytes().len() < LEAST_SECRET_BYTES => {
-            return None;
-        }
         (_, AlgorithmFamily::Hmac) => HMAC,
         (_, AlgorithmFamily::Rsa) => RSA,
         (_, AlgorithmFamily::Ec) => curve(&material)?,
@@ -243,10 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn a_short_secret_is_taken_and_known_to_be_weak() {
+        let is_weak = |text: &str| Keys::from_file(text.as_bytes()).unwrap().has_weak_secret();
+        assert!(is_weak("secret"));
+        assert!(is_weak("a-secret-of-16-bytes\nsecret"));
+        assert!(!is_weak("a-secret-of-16-bytes"));
+    }
+
+    #[test]
     fn what_is_no_key_is_told_what_it_is() {
         let read = |text: &str| Keys::from_file(text.as_bytes()).unwrap_err();
         assert_eq!(read(" \n"), KeysError::Empty);
-        assert_eq!(read("secret"), KeysError::ShortSecret(6));
         assert_eq!(
             read("-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----"),
             KeysError::PrivateKey

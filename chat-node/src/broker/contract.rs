@@ -1,6 +1,6 @@
 //! What every broker promises, one test for each promise.
 //!
-//! `keeps_the_contract!(make)` in a broker's tests runs them all; `make` is an async function from a feed to a
+//! `keeps_the_contract!(make)` in a broker's tests runs them all; `make` is an async function from a recorder to a
 //! broker that keeps at least 10,000 publications of a room for a minute. Offsets may have holes, and a position
 //! may be beyond the room's newest publication.
 
@@ -10,12 +10,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Barrier;
+use tokio::time::Instant;
 
 use self::node::{Node, fresh_room, json, message, offsets, room_named, with_id};
-use super::{Author, Error, HistoryQuery, Message, Position, Publication, Readable};
+use super::peers::{self, CallError, Event, Gathered, Ping, Request};
+use super::{Author, Error, HistoryQuery, Message, Position, Publication, Readable, Tags};
 use crate::ids::{RoomName, SessionId, UserId};
 
 pub(super) mod node;
+
+const PING: Request = Request::Ping(Ping {});
+const DEADLINE: Duration = Duration::from_secs(20);
 
 macro_rules! keeps_the_contract {
     ($make:path) => {
@@ -44,8 +49,12 @@ macro_rules! keeps_the_contract {
             a_message_with_an_id_is_kept_once,
             an_id_stands_for_one_message,
             an_id_belongs_to_its_room_and_author,
+            what_is_erased_is_gone_and_missed_by_whoever_missed_it,
             rooms_do_not_see_each_other,
             rooms_with_similar_names_are_not_confused,
+            a_call_to_a_node_that_is_not_there_fails_at_once,
+            a_node_without_others_gathers_nothing_at_once,
+            what_a_node_tells_others_does_not_come_back,
         }
     };
 }
@@ -126,16 +135,23 @@ pub(super) async fn a_publication_arrives_as_it_was_published(node: Node) {
         }),
     ];
     let mut expected = Vec::new();
+    let tags = [("kind", "note"), ("ü \"", ""), ("", "\n")];
+    let tags = tags.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let tags = Arc::new(Tags::from(tags));
     for text in &texts {
         for author in &authors {
-            let (data, author) = (text.clone().into(), author.clone());
-            let id = None;
-            let message = Message { data, author, id };
+            let message = Message {
+                data: text.clone().into(),
+                author: author.clone(),
+                tags: (text.len() % 2 == 0).then(|| tags.clone()),
+                id: None,
+            };
             let position = node.broker.publish(&room, message.clone()).await.unwrap();
             expected.push(Arc::new(Publication {
                 offset: position.offset,
                 data: message.data,
                 author: message.author,
+                tags: message.tags,
             }));
         }
     }
@@ -608,6 +624,12 @@ pub(super) async fn an_id_stands_for_one_message(node: Node) {
     let publish = |text| node.broker.publish(&room, with_id(text, "id-1", None));
     let first = publish("one").await.unwrap();
     assert_eq!(publish("another").await, Err(Error::IdUsed));
+    let tagged = Message {
+        tags: Some(Arc::new(Tags::from([("a".to_owned(), "b".to_owned())]))),
+        ..with_id("one", "id-1", None)
+    };
+    let tagged = node.broker.publish(&room, tagged).await;
+    assert_eq!(tagged, Err(Error::IdUsed));
     assert_eq!(publish("one").await, Ok(first));
 }
 
@@ -646,6 +668,54 @@ pub(super) async fn an_id_belongs_to_its_room_and_author(node: Node) {
         let of_room = kept.iter().filter(|(of, _)| of == room);
         let of_room: Vec<_> = of_room.map(|(_, offset)| *offset).collect();
         assert_eq!(offsets(&node.all_history(room).await), of_room);
+    }
+}
+
+pub(super) async fn what_is_erased_is_gone_and_missed_by_whoever_missed_it(node: Node) {
+    let (room, other) = (fresh_room(), fresh_room());
+    node.broker.open(&room);
+    let start = node.join(&room, None).await.position;
+    let first = node.publish(&room, 1).await;
+    let elsewhere = node.publish(&other, "elsewhere").await;
+    let second = node.publish(&room, 2).await;
+    node.feed.wait_for(&room, second.offset).await;
+    assert_eq!(node.broker.erase(&room).await, Ok(()));
+    for reverse in [false, true] {
+        let page = node.history(&room, None, usize::MAX, reverse).await;
+        assert_eq!(offsets(&page.publications), [0; 0]);
+        assert!(page.position.offset >= second.offset);
+    }
+    let third = node.publish(&room, 3).await;
+    assert!(third.offset > second.offset && third.epoch == second.epoch);
+    // The same from the log and, where it is short, from the stream.
+    for n in 0..10 {
+        node.publish(&other, n).await;
+        for (from, recovers) in [
+            (&start, false),
+            (&first, false),
+            (&second, true),
+            (&third, true),
+        ] {
+            let joined = node.join(&room, Some(from.clone())).await;
+            assert_eq!(joined.recovered, recovers, "{from:?} after {n}");
+            let missed = if *from == second {
+                vec![third.offset]
+            } else {
+                vec![]
+            };
+            assert_eq!(offsets(&joined.publications), missed);
+        }
+        assert_eq!(offsets(&node.all_history(&room).await), [third.offset]);
+    }
+    node.feed.wait_for(&room, third.offset).await;
+    let delivered = [first.offset, second.offset, third.offset];
+    assert_eq!(offsets(&node.feed.of(&room)), delivered);
+    let kept = node.all_history(&other).await;
+    assert_eq!(kept[0].offset, elsewhere.offset);
+    // Again, and where there is nothing.
+    for room in [&room, &room, &fresh_room()] {
+        assert_eq!(node.broker.erase(room).await, Ok(()));
+        assert_eq!(offsets(&node.all_history(room).await), [0; 0]);
     }
 }
 
@@ -699,4 +769,39 @@ pub(super) async fn rooms_with_similar_names_are_not_confused(node: Node) {
             assert_eq!(publication.data, json(room.as_str()));
         }
     }
+}
+
+pub(super) async fn a_call_to_a_node_that_is_not_there_fails_at_once(node: Node) {
+    for name in ["nobody", "all", "*", "a.b", ""] {
+        let begun = Instant::now();
+        let call = node.broker.call(name, PING, DEADLINE);
+        assert_eq!(call.await, Err(CallError::NoSuchNode), "{name}");
+        assert!(begun.elapsed() < DEADLINE / 4, "{name}");
+    }
+}
+
+pub(super) async fn a_node_without_others_gathers_nothing_at_once(node: Node) {
+    let begun = Instant::now();
+    let gathered = node.broker.call_others(PING, DEADLINE).await;
+    assert_eq!(gathered, Gathered::default());
+    assert!(begun.elapsed() < DEADLINE / 4);
+}
+
+pub(super) async fn what_a_node_tells_others_does_not_come_back(node: Node) {
+    let room = fresh_room();
+    node.broker.open(&room);
+    for n in 0..10 {
+        let data = json(n);
+        let event = Event::Publication(peers::Publication {
+            data,
+            tags: Tags::new(),
+        });
+        node.broker.tell_others(&room, event);
+    }
+    // A publication takes the longer way, and comes later.
+    let offset = node.publish(&room, "kept").await.offset;
+    node.feed.wait_for(&room, offset).await;
+    assert_eq!(node.feed.heard(), []);
+    let kept = node.all_history(&room).await;
+    assert_eq!(offsets(&kept), [offset]);
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::room::Room;
 use self::rooms::Rooms;
+use super::peers::{CallError, Event, Gathered, Pending, Request, Response};
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Readable,
@@ -98,10 +99,9 @@ impl Broker for Memory {
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         let mut rooms = self.lock();
         let now = (self.clock)();
-        let key = message.key(room);
-        let data = message.data.clone();
-        if let Some(key) = &key {
-            match rooms.ids.find(key, &data, now) {
+        let identity = message.key(room).map(|key| (key, message.digest()));
+        if let Some((key, digest)) = &identity {
+            match rooms.ids.find(key, digest, now) {
                 Ok(None) => {}
                 Ok(Some(position)) => return answer(Ok(position)),
                 Err(error) => return answer(Err(error)),
@@ -111,8 +111,8 @@ impl Broker for Memory {
             let publication = room.append(message, now, limits);
             (publication, room.position(), room.is_open())
         });
-        if let Some(key) = key {
-            rooms.ids.insert(key, &data, position.clone(), now);
+        if let Some((key, digest)) = identity {
+            rooms.ids.insert(key, digest, position.clone(), now);
         }
         // Still under the lock: the feed sees the order of the offsets.
         if open {
@@ -151,6 +151,11 @@ impl Broker for Memory {
         }))
     }
 
+    fn erase(&self, room: &RoomName) -> Answer<()> {
+        self.access(room, Room::erase);
+        answer(Ok(()))
+    }
+
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
         let (mut rooms, now) = (self.lock(), (self.clock)());
         answer(Ok(rooms.access(room, now, |room, _| {
@@ -170,6 +175,16 @@ impl Broker for Memory {
         let node = self.node.lock().expect("no panic holds this lock");
         node.iter().cloned().collect()
     }
+
+    fn call(&self, _: &str, _: Request, _: Duration) -> Pending<Result<Response, CallError>> {
+        Box::pin(ready(Err(CallError::NoSuchNode)))
+    }
+
+    fn call_others(&self, _: Request, _: Duration) -> Pending<Gathered> {
+        Box::pin(ready(Gathered::default()))
+    }
+
+    fn tell_others(&self, _: &RoomName, _: Event) {}
 
     fn leave(&self) -> Answer<()> {
         answer(Ok(()))

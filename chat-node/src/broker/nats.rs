@@ -9,9 +9,12 @@
 pub mod account;
 mod api;
 mod batch;
+mod calls;
 mod connection;
 pub mod credentials;
 mod directory;
+mod ephemeral;
+mod erase;
 mod event;
 mod follower;
 mod health;
@@ -42,8 +45,11 @@ use tokio::task::JoinSet;
 use account::Account;
 pub use shard_log::Caps;
 
+use self::calls::Calls;
 use self::connection::Incident;
 use self::directory::Directory;
+use self::ephemeral::{Listener, Teller};
+use self::erase::Eraser;
 use self::follower::Follower;
 use self::health::{Health, Trouble};
 use self::link::{Link, Purpose};
@@ -54,6 +60,7 @@ use self::room_reads::RoomReads;
 use self::shard::Shard;
 use self::subject::shard_of;
 use self::times::Times;
+use super::peers::{CallError, Event, Gathered, Peer, Pending, Request, Response};
 use super::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Readable,
@@ -65,6 +72,8 @@ use crate::metrics::NatsMetrics;
 #[derive(Clone)]
 pub struct Settings {
     pub account: Account,
+    /// Who may erase, if this node may have that done.
+    pub moderator: Option<Account>,
     /// This node's name among the others.
     pub node: String,
     /// How many streams there are; decided once, when they were created.
@@ -80,8 +89,11 @@ pub struct Nats {
     shards: Vec<Arc<Shard>>,
     publisher: Publisher,
     room_reads: RoomReads,
+    eraser: Eraser,
     resumes: Resumes,
     directory: Arc<Directory>,
+    calls: Calls,
+    teller: Teller,
     live: Arc<Link>,
     health: Arc<Health>,
     patience: Duration,
@@ -91,18 +103,25 @@ pub struct Nats {
 
 impl Nats {
     /// Starts to connect and to follow the shards; must be called within a runtime.
-    pub fn start(settings: Settings, feed: Arc<dyn Feed>, metrics: NatsMetrics) -> Arc<Self> {
-        Self::start_with(Times::default(), settings, feed, metrics)
+    pub fn start(
+        settings: Settings,
+        feed: Arc<dyn Feed>,
+        peer: Arc<dyn Peer>,
+        metrics: NatsMetrics,
+    ) -> Arc<Self> {
+        Self::start_with(Times::default(), settings, feed, peer, metrics)
     }
 
     fn start_with(
         times: Times,
         settings: Settings,
         feed: Arc<dyn Feed>,
+        peer: Arc<dyn Peer>,
         metrics: NatsMetrics,
     ) -> Arc<Self> {
         let Settings {
             account,
+            moderator,
             node,
             shards: count,
             message_bytes,
@@ -145,23 +164,47 @@ impl Nats {
                 distrusted: None,
             };
             tasks.spawn(follower.run());
+            let listener = Listener {
+                node: node.clone(),
+                shard: shard.clone(),
+                link: live.clone(),
+                peer: peer.clone(),
+            };
+            tasks.spawn(listener.listen());
         }
-        let directory = Directory::new(node);
+        let directory = Directory::new(node.clone());
         tasks.spawn(directory.clone().keep(live.clone()));
+        let (teller, telling) = Teller::new(node.clone(), live.clone());
+        tasks.spawn(telling);
+        let calls = Calls {
+            node: node.clone(),
+            link: live.clone(),
+            directory: directory.clone(),
+        };
+        tasks.spawn(calls.clone().answer(peer));
         tasks.spawn(heed(incidents, dropped, health.clone()));
         let room_reads = RoomReads::new(reads.clone());
+        let publisher = Publisher {
+            link: publishes,
+            reads,
+            health: health.clone(),
+            attempt: times.attempt,
+            timeout: patience,
+        };
         Arc::new(Self {
             shards,
-            publisher: Publisher {
-                link: publishes,
-                reads,
-                health: health.clone(),
-                attempt: times.attempt,
-                timeout: patience,
+            eraser: Eraser {
+                moderator,
+                node,
+                publisher: publisher.clone(),
+                reads: room_reads.clone(),
             },
+            publisher,
             resumes: Resumes::new(room_reads.clone()),
             room_reads,
             directory,
+            calls,
+            teller,
             live,
             health,
             patience,
@@ -230,6 +273,14 @@ impl Broker for Nats {
         Box::pin(within(self.patience, page))
     }
 
+    fn erase(&self, room: &RoomName) -> Answer<()> {
+        let erasing = self
+            .eraser
+            .clone()
+            .erase(self.shard(room), room.clone(), self.patience);
+        Box::pin(within(self.patience, erasing))
+    }
+
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
         let asking = readable::after(reads, shard, room.clone(), readable, self.patience);
@@ -246,6 +297,23 @@ impl Broker for Nats {
 
     fn nodes(&self) -> Vec<NodeLoad> {
         self.directory.nodes()
+    }
+
+    fn call(
+        &self,
+        node: &str,
+        request: Request,
+        patience: Duration,
+    ) -> Pending<Result<Response, CallError>> {
+        Box::pin(self.calls.clone().one(node.to_owned(), request, patience))
+    }
+
+    fn call_others(&self, request: Request, patience: Duration) -> Pending<Gathered> {
+        Box::pin(self.calls.clone().others(request, patience))
+    }
+
+    fn tell_others(&self, room: &RoomName, event: Event) {
+        self.teller.tell(&self.shard(room), room, event);
     }
 
     fn leave(&self) -> Answer<()> {

@@ -19,6 +19,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let someone_gets_in = config.allows_anonymous() || auth.can_tell_users();
     rule(someone_gets_in, &|| nobody_could_connect(config))?;
+    let has_keys = config.access.api_key_file.is_some();
+    rule(has_keys || config.listening.api_listen.is_none(), &|| {
+        "apiListen (--api-listen) needs auth.apiKeyFile (--api-key-file): \
+         nobody could call the server API without a key"
+            .to_owned()
+    })?;
     rule(limits.frame_bytes >= least_frame_bytes, &|| {
         format!(
             "limits.frameBytes (--frame-bytes) must be at least {least_frame_bytes}, \
@@ -66,6 +72,9 @@ fn contradiction(nats: &Nats) -> Option<&'static str> {
         (BrokerKind::Memory, true) if servers.credentials.is_some() => Some(
             "nats.credentials (--nats-credentials) is given, but nats.url (--nats-url) names no server",
         ),
+        (BrokerKind::Memory, true) if nats.moderator_credentials.is_some() => Some(
+            "nats.moderatorCredentials (--nats-moderator-credentials) is given, but nats.url (--nats-url) names no server",
+        ),
         (BrokerKind::Memory, true) if servers.ca.is_some() => {
             Some("nats.ca (--nats-ca) is given, but nats.url (--nats-url) names no server")
         }
@@ -75,9 +84,12 @@ fn contradiction(nats: &Nats) -> Option<&'static str> {
 
 fn nobody_could_connect(config: &Config) -> String {
     match config.access.allow_anonymous {
-        Some(_) => "nobody could connect: auth.allowAnonymous (--allow-anonymous) is false, and neither \
-                    auth.jwt.keyFile (--jwt-key-file) nor auth.jwt.jwksURL (--jwt-jwks-url) is given"
-            .to_owned(),
+        Some(_) => {
+            "nobody could connect: auth.allowAnonymous (--allow-anonymous) is false, and neither \
+                    auth.jwt.keyFile (--jwt-key-file) nor auth.jwt.jwksURL (--jwt-jwks-url) nor \
+                    auth.connectWebhook.url (--connect-webhook-url) is given"
+                .to_owned()
+        }
         None => format!(
             "anonymous access on {} needs --allow-anonymous, NATTER_ALLOW_ANONYMOUS=true \
              or auth.allowAnonymous: true; or give keys for tokens (--jwt-key-file, --jwt-jwks-url)",

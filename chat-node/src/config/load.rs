@@ -127,7 +127,7 @@ pub(super) fn load(
         .map(variable)
         .collect();
     let config = Config {
-        warnings: [environment.warnings(&known), room_classes.warnings()].concat(),
+        warnings: environment.warnings(&known),
         room_classes,
         given,
         source,

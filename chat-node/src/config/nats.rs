@@ -34,6 +34,13 @@ pub struct Nats {
     broker: Option<BrokerKind>,
     #[command(flatten)]
     pub servers: Servers,
+    /// File with the nkey seed of the moderator (SU…), with which history_remove erases and nothing else is done
+    #[arg(
+        long = "nats-moderator-credentials",
+        id = "nats.moderatorCredentials",
+        value_name = "FILE"
+    )]
+    pub moderator_credentials: Option<PathBuf>,
     /// After how long a publish without an answer is told to its client as a temporary error, 100ms to 1m; SDKs give up at 5s
     #[arg(long = "nats-publish-timeout", id = "nats.publishTimeout", value_name = "DURATION", default_value = "4s", value_parser = between(100 * MILLISECOND..=MINUTE))]
     pub publish_timeout: Duration,
@@ -46,7 +53,7 @@ pub struct Nats {
     /// Streams over which rooms are spread, 1 to 64: as many as `chat-node nats init` made, for good
     #[arg(long = "shards", id = "history.shards", value_name = "COUNT", default_value = "8", value_parser = whole::<u16>(1..=64))]
     pub shards: u16,
-    /// This node's name among the others: 1 to 128 letters, digits, `-` and `_` [default: the host's name and a random suffix]
+    /// This node's name among the others: 1 to 128 letters, digits, `-` and `_`, not `all` [default: the host's name and a random suffix]
     #[arg(long, id = "nodeName", value_name = "NAME", default_value = default_node_name(), hide_default_value = true, value_parser = node_name)]
     pub node_name: String,
 }
@@ -130,10 +137,15 @@ fn server_url(text: &str) -> Result<ServerUrl, String> {
 
 /// Checks a name that becomes a token of NATS subjects.
 fn node_name(text: &str) -> Result<String, String> {
-    match (1..=128).contains(&text.len()) && text.bytes().all(is_name_byte) {
+    match is_node_name(text) {
         true => Ok(text.to_owned()),
-        false => Err("expected 1 to 128 letters, digits, - and _".to_owned()),
+        false => Err("expected 1 to 128 letters, digits, - and _, and not `all`".to_owned()),
     }
+}
+
+/// Whether a node may be called so. `all` stands for every node.
+pub(crate) fn is_node_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(is_name_byte) && text != "all"
 }
 
 pub(super) fn is_name_byte(byte: u8) -> bool {
@@ -225,7 +237,7 @@ mod tests {
             assert_eq!(node_name(text).as_deref(), Ok(text));
         }
         let too_long = "n".repeat(129);
-        for text in ["", "a.b", "*", ">", "a b", "nöde", &too_long] {
+        for text in ["", "a.b", "*", ">", "a b", "nöde", "all", &too_long] {
             assert!(node_name(text).is_err(), "{text}");
         }
     }

@@ -83,25 +83,6 @@ impl RoomClasses {
         self.by_prefix.get(prefix)
     }
 
-    /// Says which settings are set away from their default although this release does not act on them yet.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let default = RoomClass::default();
-        let mut warnings = Vec::new();
-        for (prefix, class) in &self.by_prefix {
-            let fields = [
-                ("presence", class.presence != default.presence),
-                ("joinLeave", class.join_leave),
-            ];
-            for (field, _) in fields.iter().filter(|(_, set)| *set) {
-                warnings.push(format!(
-                    "{field} of room class '{prefix}' has no effect in this release"
-                ));
-            }
-        }
-        warnings.sort();
-        warnings
-    }
-
     /// Reads the list under the file's key `roomClasses`.
     pub(super) fn from_value(value: Value) -> Result<Self, FileError> {
         let entries = match value {
@@ -276,21 +257,6 @@ mod tests {
             let classes = RoomClasses::from_value(empty).unwrap();
             assert_eq!(classes.of("lobby"), Some(&RoomClass::default()));
         }
-    }
-
-    #[test]
-    fn settings_without_effect_are_warned_of() {
-        let classes = RoomClasses::from_value(serde_json::json!([
-            {"prefix": "chat", "publish": "Anyone", "joinLeave": true, "historyMaxAge": "1h", "presence": "Anyone"},
-        ]))
-        .unwrap();
-        assert_eq!(
-            classes.warnings(),
-            [
-                "joinLeave of room class 'chat' has no effect in this release",
-                "presence of room class 'chat' has no effect in this release"
-            ]
-        );
     }
 
     #[test]

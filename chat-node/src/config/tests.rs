@@ -83,6 +83,7 @@ fn every_limit_has_its_documented_default() {
         rooms_per_session,
         publishes_per_second_per_session,
         publishes_per_second_per_room,
+        presence_per_second_per_session,
         frame_bytes,
         room_name_bytes,
         handshake_timeout,
@@ -98,6 +99,7 @@ fn every_limit_has_its_documented_default() {
     assert_eq!((rooms_per_session, room_name_bytes), (128, 255));
     assert_eq!(publishes_per_second_per_session, 50);
     assert_eq!(publishes_per_second_per_room, 500);
+    assert_eq!(presence_per_second_per_session, 10);
     assert_eq!(handshake_timeout, Duration::from_secs(10));
     assert_eq!(ping_interval, Duration::from_secs(25));
     assert_eq!(pong_timeout, Duration::from_secs(8));
@@ -454,6 +456,10 @@ fn a_broker_that_contradicts_its_servers_is_refused() {
             "broker (--broker) is memory, but nats.url (--nats-url) names a server",
         ),
         (
+            &["--nats-moderator-credentials", "/x"],
+            "nats.moderatorCredentials (--nats-moderator-credentials) is given, but nats.url (--nats-url) names no server",
+        ),
+        (
             &["--nats-credentials", "/x"],
             "nats.credentials (--nats-credentials) is given, but nats.url (--nats-url) names no server",
         ),
@@ -475,7 +481,7 @@ fn a_broker_that_contradicts_its_servers_is_refused() {
         ),
         (
             &["--node-name", "a.b"],
-            "--node-name: expected 1 to 128 letters, digits, - and _, found 'a.b'",
+            "--node-name: expected 1 to 128 letters, digits, - and _, and not `all`, found 'a.b'",
         ),
     ] {
         assert_eq!(error(args, &[]), text);

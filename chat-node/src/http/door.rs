@@ -23,7 +23,7 @@ use crate::worker::Accepted;
 
 use super::resumed::Resumed;
 use super::websocket::{self, Front};
-use super::{Heads, PAUSE, Peer, head, pause_after};
+use super::{Heads, PAUSE, Peer, connection, head, pause_after};
 
 use waiting::Waiting;
 
@@ -189,7 +189,12 @@ impl Door {
                 stream: tokio::net::TcpStream::from_std(stream.into())?,
             };
             let router = self.router.clone();
-            tokio::spawn(super::connection(stream, peer, router, self.heads));
+            let (front, heads) = (self.front.clone(), self.heads);
+            tokio::spawn(async move {
+                if let Some(taken) = connection::serve(stream, peer, router, heads).await {
+                    front.take_over(peer, taken);
+                }
+            });
             return Ok(());
         };
         // Nothing was written before: the kernel has room for it all.
@@ -199,6 +204,8 @@ impl Door {
         self.upgraded.push(Accepted {
             stream: stream.into(),
             wire: answer.wire,
+            passed: answer.passed,
+            head: Bytes::new(),
             early: Bytes::copy_from_slice(&received[answer.length..]),
             at: self.front.shared.time_of(peer.since),
         });

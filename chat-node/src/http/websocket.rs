@@ -1,11 +1,10 @@
-//! `GET /connection/websocket`: the handshake, then the raw stream goes to a worker.
+//! `GET /connection/websocket` and `uni_websocket`: the handshake, then the raw stream goes to a worker.
 //!
 //! A connection's first request is answered by [`answer`], before any HTTP server sees it; one that follows others,
 //! or is to be refused, by [`upgrade`], below the HTTP server. Both ask [`check`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
@@ -14,8 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
 use crate::node::Shared;
@@ -23,10 +21,12 @@ use crate::protocol::Wire;
 use crate::worker::{Accepted, Event, Inbox};
 
 use super::client_address::client_address;
-use super::resumed::Resumed;
+use super::connection::Taken;
+use super::handover::{Handover, Opening};
 use super::{Peer, head};
 
 pub const PATH: &str = "/connection/websocket";
+pub const UNI_PATH: &str = "/connection/uni_websocket";
 /// The subprotocol of clients that want Protobuf; without it they get JSON.
 const PROTOBUF: &str = "centrifuge-protobuf";
 
@@ -59,6 +59,37 @@ impl Front {
     }
 }
 
+impl Front {
+    /// Gives a connection that the HTTP server has let go of to a worker.
+    pub fn take_over(&self, peer: Peer, taken: Taken) {
+        let Taken {
+            stream,
+            early,
+            opening,
+        } = taken;
+        let Opening {
+            wire,
+            passed,
+            head,
+            commands,
+            since,
+        } = opening;
+        match stream.into_std() {
+            Ok(stream) => self.hand_over([Accepted {
+                stream,
+                wire,
+                passed,
+                head,
+                early: if wire.is_websocket() { early } else { commands },
+                at: self.shared.time_of(since),
+            }]),
+            Err(error) => {
+                tracing::debug!(%error, peer = %peer.address, "lost a connection during its handshake");
+            }
+        }
+    }
+}
+
 /// The answer to the handshake at the start of `received`; `None` if there is something else.
 pub fn answer(front: &Front, received: &[u8]) -> Option<Answer> {
     let (request, length) = head::parse(received, PATH)?;
@@ -75,6 +106,7 @@ pub fn answer(front: &Front, received: &[u8]) -> Option<Answer> {
         bytes,
         length,
         wire: handshake.wire,
+        passed: passed(front, request.headers()),
     })
 }
 
@@ -83,6 +115,15 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     pub length: usize,
     pub wire: Wire,
+    /// What the backend gets to see of its head.
+    pub passed: Option<Box<HeaderMap>>,
+}
+
+/// The headers that the backend gets to see, if it is asked; most clients have none.
+pub(super) fn passed(front: &Front, headers: &HeaderMap) -> Option<Box<HeaderMap>> {
+    let webhook = front.shared.auth.webhook.as_ref()?;
+    let passed = webhook.passed(headers);
+    (!passed.is_empty()).then(|| Box::new(passed))
 }
 
 /// A handshake that is fine.
@@ -109,20 +150,69 @@ impl Handshake {
 pub async fn upgrade(
     State(front): State<Front>,
     Extension(peer): Extension<Peer>,
-    mut request: Request,
+    request: Request,
 ) -> Response {
-    let handshake = match check(&front, &request) {
-        Ok(handshake) => handshake,
+    match checked(&front, peer, &request) {
+        Ok(handshake) => accept(&front, handshake, peer, &request),
+        Err(refusal) => *refusal,
+    }
+}
+
+/// For clients that only listen, in JSON.
+pub async fn upgrade_unidirectional(
+    State(front): State<Front>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    match checked(&front, peer, &request) {
+        Ok(Handshake {
+            wire: Wire::WebSocketProtobuf,
+            ..
+        }) => {
+            let text = "unidirectional connections speak JSON only\n";
+            (StatusCode::BAD_REQUEST, text).into_response()
+        }
+        Ok(Handshake { accept: value, .. }) => {
+            let wire = Wire::UniWebSocket;
+            accept(
+                &front,
+                Handshake {
+                    accept: value,
+                    wire,
+                },
+                peer,
+                &request,
+            )
+        }
+        Err(refusal) => *refusal,
+    }
+}
+
+fn checked(front: &Front, peer: Peer, request: &Request) -> Result<Handshake, Box<Response>> {
+    match check(front, request) {
+        Ok(handshake) => Ok(handshake),
         Err(refusal) => {
             let trusted = &front.shared.config.access.trusted_proxies;
             let client = client_address(peer.address.ip(), request.headers(), trusted);
             tracing::debug!(%client, status = %refusal.status(), "refused a WebSocket handshake");
-            return *refusal;
+            Err(refusal)
         }
-    };
-    let upgrade = hyper::upgrade::on(&mut request);
+    }
+}
+
+/// Answers a handshake, and has the connection taken over behind the answer.
+fn accept(front: &Front, handshake: Handshake, peer: Peer, request: &Request) -> Response {
     let headers = handshake.headers();
-    tokio::spawn(take_over(upgrade, front, handshake.wire, peer.since));
+    let passed = passed(front, request.headers());
+    let handover = request.extensions().get::<Handover>();
+    let handover = handover.expect("every HTTP/1.1 connection can be taken over");
+    handover.after_answer(Opening {
+        wire: handshake.wire,
+        passed,
+        head: Bytes::new(),
+        commands: Bytes::new(),
+        since: peer.since,
+    });
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
@@ -201,26 +291,6 @@ fn accept_value(key: &HeaderValue) -> HeaderValue {
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let value = STANDARD.encode(hash.finalize());
     HeaderValue::from_str(&value).expect("base64 is a valid header value")
-}
-
-/// Takes the raw stream out of the HTTP server and hands it over.
-async fn take_over(upgrade: OnUpgrade, front: Front, wire: Wire, since: Instant) {
-    let raw = async {
-        let parts = upgrade
-            .await?
-            .downcast::<TokioIo<Resumed>>()
-            .map_err(|_| "the server runs on plain TCP only")?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Accepted {
-            stream: parts.io.into_inner().stream.into_std()?,
-            wire,
-            early: parts.read_buf,
-            at: front.shared.time_of(since),
-        })
-    };
-    match raw.await {
-        Ok(accepted) => front.hand_over([accepted]),
-        Err(error) => tracing::debug!(%error, "lost a connection during its handshake"),
-    }
 }
 
 #[cfg(test)]

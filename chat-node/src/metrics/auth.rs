@@ -1,6 +1,8 @@
 //! Tokens, where their keys come from, and what the backend is asked.
 
-use prometheus::IntCounterVec;
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounterVec};
 
 use super::Register;
 
@@ -8,6 +10,8 @@ use super::Register;
 pub struct AuthMetrics {
     tokens: IntCounterVec,
     key_fetches: IntCounterVec,
+    backend_answers: IntCounterVec,
+    backend_seconds: Histogram,
 }
 
 impl AuthMetrics {
@@ -23,7 +27,21 @@ impl AuthMetrics {
                 "Requests for the keys that sign tokens (auth.jwt.jwksURL).",
                 &["result"],
             )?,
+            backend_answers: register.counter_vec(
+                "connect_webhook_total",
+                "Connects that the backend was asked about, by what came of it.",
+                &["result"],
+            )?,
+            backend_seconds: register.histogram(
+                "connect_webhook_seconds",
+                "From asking the backend about a connect until it was decided.",
+            )?,
         })
+    }
+
+    pub fn asked_backend(&self, took: Duration, result: &'static str) {
+        self.backend_answers.with_label_values(&[result]).inc();
+        self.backend_seconds.observe(took.as_secs_f64());
     }
 
     pub fn token(&self, result: &'static str) {

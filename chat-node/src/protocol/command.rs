@@ -27,8 +27,8 @@ pub enum Request<'a> {
     Unsubscribe(InChannel<'a>),
     Publish(Publish<'a>),
     History(History<'a>),
-    Presence,
-    PresenceStats,
+    Presence(InChannel<'a>),
+    PresenceStats(InChannel<'a>),
     Ping,
     Send,
     Rpc,
@@ -49,8 +49,8 @@ impl Request<'_> {
             Self::Unsubscribe(_) => "unsubscribe",
             Self::Publish(_) => "publish",
             Self::History(_) => "history",
-            Self::Presence => "presence",
-            Self::PresenceStats => "presence_stats",
+            Self::Presence(_) => "presence",
+            Self::PresenceStats(_) => "presence_stats",
             Self::Ping => "ping",
             Self::Send => "send",
             Self::Rpc => "rpc",
@@ -70,6 +70,7 @@ impl<'a> Request<'a> {
             Self::Unsubscribe(request) => Some(request.channel),
             Self::Publish(request) => Some(request.channel),
             Self::History(request) => Some(request.channel),
+            Self::Presence(request) | Self::PresenceStats(request) => Some(request.channel),
             Self::SubRefresh(request) => Some(request.channel),
             _ => None,
         }
@@ -83,6 +84,15 @@ pub struct Connect<'a> {
     /// Where the client is in the rooms that it was put into before.
     #[serde(borrow, default)]
     pub subs: Option<HashMap<String, Object<Resume<'a>>>>,
+    /// For the backend, as the rest; the name of somebody without an account.
+    #[serde(borrow, default)]
+    pub data: Data<'a>,
+    #[serde(borrow, default)]
+    pub name: Text<'a>,
+    #[serde(borrow, default)]
+    pub version: Text<'a>,
+    #[serde(default)]
+    pub headers: Option<HashMap<String, String>>,
 }
 
 /// What a client wants of a room that it is put into.
@@ -127,6 +137,9 @@ pub struct Subscribe<'a> {
     /// What is subscribed to: 0 is a stream, as all rooms are.
     #[serde(default, rename = "type")]
     pub kind: i32,
+    /// Whether the client wants to hear of joins and leaves.
+    #[serde(default)]
+    pub join_leave: bool,
 }
 
 impl Subscribe<'_> {
@@ -345,8 +358,8 @@ fn read_command<'de, A: MapAccess<'de>>(mut map: A) -> Result<Command<'de>, A::E
             "unsubscribe" => of(&mut map, Request::Unsubscribe)?,
             "publish" => of(&mut map, Request::Publish)?,
             "history" => of(&mut map, Request::History)?,
-            "presence" => of(&mut map, |Anything {}| Request::Presence)?,
-            "presence_stats" => of(&mut map, |Anything {}| Request::PresenceStats)?,
+            "presence" => of(&mut map, Request::Presence)?,
+            "presence_stats" => of(&mut map, Request::PresenceStats)?,
             "ping" => of(&mut map, |Anything {}| Request::Ping)?,
             "send" => of(&mut map, |Anything {}| Request::Send)?,
             "rpc" => of(&mut map, |Anything {}| Request::Rpc)?,

@@ -32,6 +32,8 @@ impl CloseReason {
     pub const SLOW: Self = Self::of(3008, "slow");
     pub const INSUFFICIENT_STATE: Self = Self::of(3010, "insufficient state");
     pub const NO_PONG: Self = Self::of(3012, "no pong");
+    /// What a backend's disconnect means unless it says otherwise: terminal.
+    pub const FORCED: Self = Self::of(3503, "force disconnect");
     pub const STALE: Self = Self::of(3502, "stale: no connect command in time");
     pub const CONNECTION_LIMIT: Self =
         Self::of(3504, "connection limit: this user has too many sessions");
@@ -46,13 +48,50 @@ impl CloseReason {
         Self::with_detail(3500, "invalid token", detail.as_ref())
     }
 
+    /// What the backend wants the client to be told.
+    pub fn of_backend(code: u16, reason: &str) -> Self {
+        let is_advice = serde_json::from_str::<serde::de::IgnoredAny>(reason).is_ok();
+        match reason.is_empty() || is_advice {
+            true => Self::with_detail(code, "closed by the backend", reason),
+            false => Self::cut(code, reason.to_owned()),
+        }
+    }
+
     /// A frame that breaks RFC 6455 or a limit on frames.
     pub fn violation(code: u16, detail: impl AsRef<str>) -> Self {
         Self::with_detail(code, "protocol error", detail.as_ref())
     }
 
-    fn with_detail(code: u16, text: &str, detail: &str) -> Self {
-        let mut reason = format!("{text}: {detail}");
+    /// What a backend wants a client to be told. SDKs decide by the code whether to come back, and an empty reason or
+    /// one that is JSON would have them decide otherwise.
+    ///
+    /// Errors: what was expected.
+    pub fn given(code: u32, reason: String) -> Result<Self, String> {
+        let code = u16::try_from(code).ok();
+        let Some(code) = code.filter(|code| (3000..=4999).contains(code)) else {
+            return Err("expected a code from 3000 to 4999".to_owned());
+        };
+        let is_fit = (1..=MAX_REASON_BYTES).contains(&reason.len())
+            && serde_json::from_str::<serde::de::IgnoredAny>(&reason).is_err();
+        match is_fit {
+            true => Ok(Self {
+                code,
+                reason: reason.into(),
+            }),
+            false => Err(format!(
+                "expected a reason of 1 to {MAX_REASON_BYTES} bytes that is not JSON"
+            )),
+        }
+    }
+
+    pub(super) fn with_detail(code: u16, text: &str, detail: &str) -> Self {
+        match detail {
+            "" => Self::cut(code, text.to_owned()),
+            _ => Self::cut(code, format!("{text}: {detail}")),
+        }
+    }
+
+    fn cut(code: u16, mut reason: String) -> Self {
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         Self {
             code,
@@ -78,6 +117,7 @@ mod tests {
             CloseReason::CONNECTION_LIMIT,
             CloseReason::invalid_token("ü".repeat(200)),
             CloseReason::STALE,
+            CloseReason::FORCED,
             CloseReason::bad_request("42"),
             CloseReason::violation(1002, "{}"),
         ] {
@@ -87,6 +127,25 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(text).is_err(),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_backend_gives_is_what_sdks_understand() {
+        let given = |code, reason: &str| CloseReason::given(code, reason.to_owned());
+        let reason = given(4001, "see you");
+        assert_eq!(reason, Ok(CloseReason::of(4001, "see you")));
+        for (code, reason) in [
+            (0, "x"),
+            (2999, "x"),
+            (5000, "x"),
+            (70_001, "x"),
+            (3000, ""),
+            (3000, "42"),
+            (3000, "{\"reconnect\":true}"),
+            (3000, &"x".repeat(124)),
+        ] {
+            assert!(given(code, reason).is_err(), "{code} {reason}");
         }
     }
 }

@@ -17,6 +17,11 @@ pub enum ErrorCode {
     TokenExpired,
     TooManyRequests,
     UnrecoverablePosition,
+    /// What the backend has said.
+    Application {
+        code: u32,
+        temporary: bool,
+    },
 }
 
 impl ErrorCode {
@@ -34,6 +39,7 @@ impl ErrorCode {
             Self::TokenExpired => 109,
             Self::TooManyRequests => 111,
             Self::UnrecoverablePosition => 112,
+            Self::Application { code, .. } => code,
         }
     }
 
@@ -41,10 +47,19 @@ impl ErrorCode {
     pub fn temporary(self) -> bool {
         // A token that expired under way is no reason to give up: with the flag SDKs come again with another one, also
         // from refreshes.
-        matches!(
-            self,
-            Self::Internal | Self::TokenExpired | Self::TooManyRequests
-        )
+        match self {
+            Self::Internal | Self::TokenExpired | Self::TooManyRequests => true,
+            Self::Application { temporary, .. } => temporary,
+            _ => false,
+        }
+    }
+
+    /// The code as metrics count it: those of the backend as one, however many it has.
+    pub fn counted(self) -> u32 {
+        match self {
+            Self::Application { .. } => 400,
+            known => known.code(),
+        }
     }
 
     /// The protocol's own words for the code.
@@ -62,6 +77,7 @@ impl ErrorCode {
             Self::TokenExpired => "token expired",
             Self::TooManyRequests => "too many requests",
             Self::UnrecoverablePosition => "unrecoverable position",
+            Self::Application { .. } => "",
         }
     }
 }
@@ -78,6 +94,16 @@ impl Refusal {
         Self {
             code,
             detail: detail.into(),
+        }
+    }
+
+    /// The protocol's words first, so that people who search for them find them, then the detail.
+    pub fn message(&self) -> Cow<'static, str> {
+        match (self.code.text(), self.detail.as_ref()) {
+            (text, "") => text.into(),
+            // What a backend says has no words before it.
+            ("", detail) => detail.to_owned().into(),
+            (text, detail) => format!("{text}: {detail}").into(),
         }
     }
 }

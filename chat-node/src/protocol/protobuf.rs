@@ -94,6 +94,10 @@ fn request(method: &Method) -> Request<'_> {
         Method::Connect(connect) => Request::Connect(Connect {
             token: Text::plain(&connect.token),
             subs: Some(connect.subs.iter().map(resume).collect()),
+            data: Data::of_bytes(&connect.data),
+            name: Text::plain(&connect.name),
+            version: Text::plain(&connect.version),
+            headers: Some(connect.headers.clone().into_iter().collect()),
         }),
         Method::Subscribe(subscribe) => Request::Subscribe(Subscribe {
             channel: Text::plain(&subscribe.channel),
@@ -103,6 +107,7 @@ fn request(method: &Method) -> Request<'_> {
             epoch: Text::plain(&subscribe.epoch),
             flag: subscribe.flag,
             kind: subscribe.r#type,
+            join_leave: subscribe.join_leave,
         }),
         Method::Unsubscribe(request) => Request::Unsubscribe(InChannel {
             channel: Text::plain(&request.channel),
@@ -122,8 +127,12 @@ fn request(method: &Method) -> Request<'_> {
             limit: history.limit,
             reverse: history.reverse,
         }),
-        Method::Presence(_) => Request::Presence,
-        Method::PresenceStats(_) => Request::PresenceStats,
+        Method::Presence(request) => Request::Presence(InChannel {
+            channel: Text::plain(&request.channel),
+        }),
+        Method::PresenceStats(request) => Request::PresenceStats(InChannel {
+            channel: Text::plain(&request.channel),
+        }),
         Method::Ping(_) => Request::Ping,
         Method::Send(_) => Request::Send,
         Method::Rpc(_) => Request::Rpc,

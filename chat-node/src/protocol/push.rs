@@ -9,6 +9,10 @@ use super::{CloseReason, write_number, write_string};
 #[derive(Clone, Copy, Debug)]
 pub enum Push<'a> {
     Publication(&'a RoomName, &'a Publication),
+    /// Somebody has come into the room.
+    Join(&'a RoomName, &'a Author),
+    /// Somebody has left it.
+    Leave(&'a RoomName, &'a Author),
     /// The session is not in the room any more.
     Unsubscribe(&'a RoomName, Unsubscribed),
     /// The session ends: for transports whose end carries no code.
@@ -19,18 +23,22 @@ pub enum Push<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsubscribed {
     Expired,
+    /// A backend did it: for good.
+    ByServer,
 }
 
 impl Unsubscribed {
     pub fn code(self) -> u32 {
         match self {
             Self::Expired => 2501,
+            Self::ByServer => 2000,
         }
     }
 
     pub fn reason(self) -> &'static str {
         match self {
             Self::Expired => "subscription expired",
+            Self::ByServer => "server unsubscribe",
         }
     }
 }
@@ -42,6 +50,9 @@ impl Push<'_> {
             Self::Publication(room, publication) => {
                 publication.data.len() + room.as_str().len() + 160
             }
+            Self::Join(room, member) | Self::Leave(room, member) => {
+                room.as_str().len() + member.user.as_str().len() + member.info_bytes() + 160
+            }
             Self::Unsubscribe(room, _) => room.as_str().len() + 96,
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
@@ -50,6 +61,12 @@ impl Push<'_> {
     /// Appends `{"push":{…}}`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"push":"#);
+        self.write_bare(out);
+        out.push(b'}');
+    }
+
+    /// Appends what stands in `push`.
+    pub fn write_bare(&self, out: &mut Vec<u8>) {
         match self {
             Self::Publication(room, publication) => {
                 out.extend_from_slice(br#"{"channel":"#);
@@ -58,6 +75,8 @@ impl Push<'_> {
                 write_publication(out, publication);
                 out.push(b'}');
             }
+            Self::Join(room, member) => write_presence(out, room, "join", member),
+            Self::Leave(room, member) => write_presence(out, room, "leave", member),
             Self::Unsubscribe(room, why) => {
                 out.extend_from_slice(br#"{"channel":"#);
                 write_string(out, room.as_str());
@@ -75,19 +94,44 @@ impl Push<'_> {
                 out.extend_from_slice(b"}}");
             }
         }
-        out.push(b'}');
     }
+}
+
+/// Appends `{"channel":…,"join":{"info":{…}}}`. Without `info` SDKs would end for good.
+fn write_presence(out: &mut Vec<u8>, room: &RoomName, what: &str, member: &Author) {
+    out.extend_from_slice(br#"{"channel":"#);
+    write_string(out, room.as_str());
+    out.push(b',');
+    write_string(out, what);
+    out.extend_from_slice(br#":{"info":"#);
+    write_client_info(out, member);
+    out.extend_from_slice(b"}}");
 }
 
 /// Appends a publication: `{"data":…,"offset":5,"info":{…}}`.
 pub(super) fn write_publication(out: &mut Vec<u8>, publication: &Publication) {
     out.extend_from_slice(br#"{"data":"#);
     out.extend_from_slice(&publication.data);
-    out.extend_from_slice(br#","offset":"#);
-    write_number(out, publication.offset);
+    // What is not kept has no offset: SDKs then leave the one that they remember alone.
+    if publication.offset > 0 {
+        out.extend_from_slice(br#","offset":"#);
+        write_number(out, publication.offset);
+    }
     if let Some(author) = &publication.author {
         out.extend_from_slice(br#","info":"#);
         write_client_info(out, author);
+    }
+    if let Some(tags) = &publication.tags {
+        out.extend_from_slice(br#","tags":{"#);
+        for (at, (name, value)) in tags.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_string(out, name);
+            out.push(b':');
+            write_string(out, value);
+        }
+        out.push(b'}');
     }
     out.push(b'}');
 }

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::broker::{HistoryPage, Position, Publication};
 use crate::ids::{RoomName, SessionId};
+use crate::presence::members::Members;
 
 use super::error_code::Refusal;
-use super::push::write_publication;
+use super::push::{write_client_info, write_publication};
 use super::{write_number, write_string};
 
 /// The answer to one command.
@@ -19,6 +20,9 @@ pub enum Reply {
     Unsubscribe,
     Publish,
     History(HistoryPage),
+    /// The members who are listed.
+    Presence(Arc<Members>),
+    PresenceStats(Arc<Members>),
     /// The session, or the room, does not expire before the seconds given; `None`: not at all.
     Refresh(SessionId, Option<u64>),
     SubRefresh(Option<u64>),
@@ -32,6 +36,8 @@ pub struct Connected {
     pub client: SessionId,
     /// Seconds between the server's pings; 0 means none.
     pub ping_seconds: u64,
+    /// Whether the client has to answer pings.
+    pub pong: bool,
     /// After how many seconds the client has to refresh; `None`: never.
     pub ttl: Option<u64>,
     pub data: Option<Bytes>,
@@ -85,6 +91,13 @@ impl Subscribed {
 }
 
 impl Reply {
+    /// Appends the reply without the id of a command: what stands in a push that says the same.
+    pub fn write_bare(&self, out: &mut Vec<u8>) {
+        let start = out.len() + 1;
+        self.write(out, 0);
+        out.drain(start..start + br#""id":0,"#.len());
+    }
+
     /// Appends the reply to command `id` as one JSON object.
     pub fn write(&self, out: &mut Vec<u8>, id: u32) {
         out.extend_from_slice(br#"{"id":"#);
@@ -118,16 +131,22 @@ impl Reply {
             Self::Publish => out.extend_from_slice(br#","publish":{}"#),
             Self::Ping => out.extend_from_slice(br#","ping":{}"#),
             Self::History(page) => {
-                out.extend_from_slice(br#","history":{"#);
-                write_position(out, &page.position);
-                write_publications(out, &page.publications);
-                out.push(b'}');
+                out.extend_from_slice(br#","history":"#);
+                write_page(out, page);
+            }
+            Self::Presence(members) => {
+                out.extend_from_slice(br#","presence":"#);
+                write_members(out, members);
+            }
+            Self::PresenceStats(members) => {
+                out.extend_from_slice(br#","presence_stats":"#);
+                write_member_numbers(out, members);
             }
             Self::Refused(refusal) => {
                 out.extend_from_slice(br#","error":{"code":"#);
                 write_number(out, refusal.code.code().into());
                 out.extend_from_slice(br#","message":"#);
-                write_string(out, &message(refusal));
+                write_string(out, &refusal.message());
                 if refusal.code.temporary() {
                     out.extend_from_slice(br#","temporary":true"#);
                 }
@@ -156,7 +175,9 @@ fn write_connected(out: &mut Vec<u8>, connected: &Connected) {
     if connected.ping_seconds > 0 {
         out.extend_from_slice(br#","ping":"#);
         write_number(out, connected.ping_seconds);
-        out.extend_from_slice(br#","pong":true"#);
+        if connected.pong {
+            out.extend_from_slice(br#","pong":true"#);
+        }
     }
     if let Some(Emulation { session, node }) = &connected.emulation {
         out.extend_from_slice(br#","session":"#);
@@ -202,12 +223,35 @@ fn write_data(out: &mut Vec<u8>, data: Option<&Bytes>) {
     }
 }
 
-/// The protocol's words first, so that people who search for them find them, then the detail.
-pub(super) fn message(refusal: &Refusal) -> String {
-    match refusal.detail.as_ref() {
-        "" => refusal.code.text().to_owned(),
-        detail => format!("{}: {detail}", refusal.code.text()),
+/// Appends who is in a room: `{"presence":{"<client>":{…},…}}`.
+pub fn write_members(out: &mut Vec<u8>, members: &Members) {
+    out.extend_from_slice(br#"{"presence":{"#);
+    for (index, member) in members.listed.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, &member.client.to_string());
+        out.push(b':');
+        write_client_info(out, member);
     }
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends how many are in a room: `{"num_clients":…,"num_users":…}`.
+pub fn write_member_numbers(out: &mut Vec<u8>, members: &Members) {
+    out.extend_from_slice(br#"{"num_clients":"#);
+    write_number(out, members.count);
+    out.extend_from_slice(br#","num_users":"#);
+    write_number(out, members.users.len() as u64);
+    out.push(b'}');
+}
+
+/// Appends a page of history: `{"offset":…,"epoch":…,"publications":[…]}`.
+pub fn write_page(out: &mut Vec<u8>, page: &HistoryPage) {
+    out.push(b'{');
+    write_position(out, &page.position);
+    write_publications(out, &page.publications);
+    out.push(b'}');
 }
 
 fn write_position(out: &mut Vec<u8>, position: &Position) {
@@ -239,6 +283,7 @@ mod tests {
     use super::*;
     use crate::broker::Author;
     use crate::ids::UserId;
+    use crate::presence::members::Wanted;
     use crate::protocol::ErrorCode;
     use serde_json::{Value, json};
 
@@ -268,6 +313,7 @@ mod tests {
                     chan_info: Some("7".into()),
                     ..Author::plain(UserId::named("ann"), client)
                 }),
+                tags: None,
             })],
             ttl: Some(60),
             data: Some("[1]".into()),
@@ -282,6 +328,40 @@ mod tests {
                     "user": "ann", "client": client.to_string(), "conn_info": {"name": "Ann"}, "chan_info": 7
                 }}]
             }})
+        );
+    }
+
+    #[test]
+    fn presence_lists_members_by_session_and_stats_count_them() {
+        let (ann, nobody) = (SessionId::random(), SessionId::random());
+        let mut listed = Members::default();
+        let mut counted = Members::default();
+        for member in [
+            Author {
+                conn_info: Some(r#"{"name":"Ann"}"#.into()),
+                ..Author::plain(UserId::named("ann"), ann)
+            },
+            Author::plain(UserId::ANONYMOUS, nobody),
+        ] {
+            listed.add(member.clone(), Wanted::List);
+            counted.add(member, Wanted::Numbers);
+        }
+        let (ann, nobody) = (ann.to_string(), nobody.to_string());
+        assert_eq!(
+            written(&Reply::Presence(Arc::new(listed))),
+            json!({"id": 7, "presence": {"presence": {
+                ann.clone(): {"user": "ann", "client": ann, "conn_info": {"name": "Ann"}},
+                nobody.clone(): {"user": "", "client": nobody},
+            }}})
+        );
+        assert_eq!(
+            written(&Reply::PresenceStats(Arc::new(counted))),
+            json!({"id": 7, "presence_stats": {"num_clients": 2, "num_users": 2}})
+        );
+        let nobody = Arc::new(Members::default());
+        assert_eq!(
+            written(&Reply::Presence(nobody)),
+            json!({"id": 7, "presence": {"presence": {}}})
         );
     }
 
@@ -319,6 +399,7 @@ mod tests {
         let reply = Reply::Connect(Box::new(Connected {
             client: SessionId::random(),
             ping_seconds: 0,
+            pong: true,
             ttl: None,
             data: None,
             rooms: Vec::new(),

@@ -1,7 +1,7 @@
 //! The rooms of one worker: who is in which, both ways round, and which of them the pump has to visit.
 //!
-//! A room whose members have several wires is several rooms here, each with a log of its own; to everybody else they
-//! are one.
+//! A room whose members have several wires, or of whom only some hear of joins and leaves, is several rooms here, each
+//! with a log of its own; to everybody else they are one.
 
 use std::collections::{HashMap, VecDeque};
 use std::iter;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use slotmap::{SecondaryMap, SlotMap};
 
-use crate::broker::Epoch;
+use crate::broker::{Author, Epoch};
 use crate::ids::RoomName;
 use crate::protocol::Wire;
 use crate::socket::ConnectionKey;
@@ -28,6 +28,15 @@ pub struct LocalRooms {
     queue: VecDeque<RoomKey>,
     members: usize,
     pub spares: Spares,
+    /// Joins and leaves that others are to be told of, in their order.
+    pub changes: Vec<Change>,
+}
+
+/// What happened to a member of a room that tells of joins and leaves.
+#[derive(Debug)]
+pub enum Change {
+    Joined(RoomName, ConnectionKey, Author),
+    Left(RoomName, ConnectionKey),
 }
 
 /// Where a connection stands in a room's member list.
@@ -43,15 +52,16 @@ impl LocalRooms {
         &mut self,
         connection: ConnectionKey,
         wire: Wire,
+        hears_joins: bool,
         name: &RoomName,
     ) -> (RoomKey, bool) {
         let first = !self.by_name.contains_key(name);
         let known = self
             .named(name.as_str())
-            .find(|(_, room)| room.wire == wire);
+            .find(|(_, room)| room.wire == wire && room.hears_joins == hears_joins);
         let key = match known {
             Some((key, _)) => key,
-            None => self.open(name, wire),
+            None => self.open(name, wire, hears_joins),
         };
         let room = &mut self.rooms[key];
         let place = Place {
@@ -73,10 +83,30 @@ impl LocalRooms {
         (key, first)
     }
 
-    fn open(&mut self, name: &RoomName, wire: Wire) -> RoomKey {
-        let key = self.rooms.insert(Room::new(name.clone(), wire));
+    fn open(&mut self, name: &RoomName, wire: Wire, hears_joins: bool) -> RoomKey {
+        let room = Room::new(name.clone(), wire, hears_joins);
+        let key = self.rooms.insert(room);
         self.rooms[key].sibling = self.by_name.insert(name.clone(), key);
         key
+    }
+
+    /// Has others be told that `connection` has joined the room, and in the end that it has left.
+    pub fn tell_of(&mut self, connection: ConnectionKey, room: RoomKey, member: Author) {
+        if self.place_in(connection, room).is_some() {
+            let room = &mut self.rooms[room];
+            room.tells_joins = true;
+            let joined = Change::Joined(room.name.clone(), connection, member);
+            self.changes.push(joined);
+        }
+    }
+
+    /// The members of the room whose joins are answered.
+    pub fn members_of(&self, name: &str) -> Vec<ConnectionKey> {
+        let members = self.named(name).flat_map(|(_, room)| &room.members);
+        members
+            .filter(|member| member.after != Member::ASKED)
+            .map(|member| member.connection)
+            .collect()
     }
 
     /// Every room of that name, one for each wire.
@@ -121,8 +151,12 @@ impl LocalRooms {
     fn remove_member(&mut self, place: Place) -> Option<RoomName> {
         let room = &mut self.rooms[place.room];
         let index = place.index as usize;
-        room.members.swap_remove(index);
+        let left = room.members.swap_remove(index);
         self.members -= 1;
+        if room.tells_joins {
+            let left = Change::Left(room.name.clone(), left.connection);
+            self.changes.push(left);
+        }
         if let Some(moved) = room.members.get(index) {
             let places = self
                 .joined
@@ -212,6 +246,14 @@ impl LocalRooms {
         self.joined.get(connection).map_or(&[], Vec::as_slice)
     }
 
+    /// The rooms and how many members each has.
+    pub fn list(&self) -> Vec<(RoomName, usize)> {
+        let rooms = self.rooms.values();
+        rooms
+            .map(|room| (room.name.clone(), room.members.len()))
+            .collect()
+    }
+
     /// How many members all rooms of this worker have together.
     pub fn members(&self) -> usize {
         self.members
@@ -223,8 +265,11 @@ impl LocalRooms {
         while let Some(key) = next {
             let room = &mut self.rooms[key];
             next = room.sibling;
+            if delivery.is_presence() && !room.hears_joins {
+                continue;
+            }
             room.log.append(
-                delivery.publication.offset,
+                delivery.offset(),
                 delivery.frame(room.wire),
                 delivery.accepted,
                 &mut self.spares,

@@ -24,7 +24,9 @@ struct Buffer {
 #[derive(Debug)]
 struct Frame {
     end: u64,
+    /// That of the last kept publication before it, if its own is not kept.
     offset: u64,
+    is_kept: bool,
     appended: Instant,
 }
 
@@ -62,13 +64,16 @@ impl RoomLog {
         self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
     }
 
-    /// Appends the frame of the publication at `offset`; offsets ascend.
+    /// Appends the frame of the publication at `offset`; offsets ascend, but for those that are 0, of what is not kept.
     pub fn append(&mut self, offset: u64, frame: &[u8], now: Instant, spares: &mut Spares) {
         let buffer = self.buffer.get_or_insert_with(|| spares.take());
         buffer.bytes.extend_from_slice(frame);
+        let is_kept = offset > 0;
+        let last = buffer.frames.back().map_or(0, |frame| frame.offset);
         buffer.frames.push_back(Frame {
             end: self.base + buffer.bytes.len() as u64,
-            offset,
+            offset: if is_kept { offset } else { last },
+            is_kept,
             appended: now,
         });
     }
@@ -84,18 +89,34 @@ impl RoomLog {
             .unwrap_or_default()
     }
 
-    /// The position after every frame whose publication's offset is at most `offset`.
+    /// The next frames from `position` on, a frame boundary, that are of kept publications, one after the other: where
+    /// they begin and end. What is not kept before them is passed over.
+    pub fn kept_part(&self, position: u64) -> (u64, u64) {
+        let Some(buffer) = &self.buffer else {
+            return (position, position);
+        };
+        let next = buffer.frames.partition_point(|frame| frame.end <= position);
+        let mut frames = buffer.frames.range(next..).peekable();
+        let mut from = position;
+        while let Some(frame) = frames.next_if(|frame| !frame.is_kept) {
+            from = frame.end;
+        }
+        let kept = frames.take_while(|frame| frame.is_kept);
+        (from, kept.last().map_or(from, |frame| frame.end))
+    }
+
+    /// The position after the last frame whose publication's offset is at most `offset`. What came after that one and
+    /// is not kept was not in any answer, so it lies behind the position.
     pub fn start_after(&self, offset: u64) -> u64 {
         let Some(buffer) = &self.buffer else {
             return self.base;
         };
-        match buffer
+        let passed = buffer
             .frames
-            .partition_point(|frame| frame.offset <= offset)
-        {
-            0 => self.base,
-            passed => buffer.frames[passed - 1].end,
-        }
+            .partition_point(|frame| frame.offset <= offset);
+        let mut passed = buffer.frames.range(..passed).rev();
+        let last_kept = passed.find(|frame| frame.is_kept);
+        last_kept.map_or(self.base, |frame| frame.end)
     }
 
     /// The first frame boundary at or after `position`.
@@ -192,6 +213,37 @@ mod tests {
         assert_eq!(log.start_after(16), 2);
         assert_eq!(log.start_after(17), 5);
         assert_eq!(log.start_after(u64::MAX - 1), 6);
+    }
+
+    #[test]
+    fn what_is_not_kept_can_be_passed_over() {
+        let log = log(&[
+            (0, "e"),
+            (5, "aa"),
+            (6, "b"),
+            (0, "ff"),
+            (0, "g"),
+            (17, "c"),
+            (0, "h"),
+        ]);
+        assert_eq!(log.kept_part(0), (1, 4));
+        assert_eq!(log.kept_part(3), (3, 4));
+        assert_eq!(log.kept_part(4), (7, 8));
+        assert_eq!([log.kept_part(8), log.kept_part(9)], [(9, 9); 2]);
+        assert_eq!(RoomLog::default().kept_part(0), (0, 0));
+    }
+
+    #[test]
+    fn what_is_not_kept_lies_behind_the_offset_before_it() {
+        let quiet = log(&[(0, "e")]);
+        assert_eq!((quiet.start_after(0), quiet.start_after(17)), (0, 0));
+        let mut log = log(&[(5, "aa"), (0, "e"), (0, "f"), (17, "bbb"), (0, "g")]);
+        assert_eq!(log.start_after(4), 0);
+        assert_eq!(log.start_after(5), 2);
+        assert_eq!(log.start_after(16), 2);
+        assert_eq!((log.start_after(17), log.start_after(99)), (7, 7));
+        log.trim(7);
+        assert_eq!(log.start_after(17), 7);
     }
 
     #[test]

@@ -4,9 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use foldhash::fast::RandomState;
+use tokio::sync::oneshot;
 
 use crate::broker::{Epoch, Feed, Publication};
 use crate::ids::RoomName;
+use crate::presence::members::{Members, Wanted};
+use crate::presence::roster::Announcement;
+use crate::worker::presence::Listing;
 use crate::worker::{Event, Inbox};
 
 use super::delivery::Delivery;
@@ -45,6 +49,37 @@ impl Registry {
             if workers.is_empty() {
                 interested.remove(room);
             }
+        }
+    }
+
+    /// Asks the workers that have members in `room` who these are.
+    pub fn list_members(&self, room: &RoomName, wanted: Wanted) -> Vec<oneshot::Receiver<Members>> {
+        let interested = self.interested.read().expect("no panic holds this lock");
+        let (Some(workers), Some(inboxes)) = (interested.get(room), self.inboxes.get()) else {
+            return Vec::new();
+        };
+        let ask = |worker: &WorkerIndex| {
+            let (answer, listed) = oneshot::channel();
+            inboxes[usize::from(*worker)].send(Event::ListMembers(Listing {
+                room: room.clone(),
+                wanted,
+                answer,
+            }));
+            listed
+        };
+        workers.iter().map(ask).collect()
+    }
+
+    /// Tells members of a join or a leave.
+    pub fn announce(&self, announcement: Announcement) {
+        let interested = self.interested.read().expect("no panic holds this lock");
+        let workers = interested.get(&announcement.room);
+        let (Some(workers), Some(inboxes)) = (workers, self.inboxes.get()) else {
+            return;
+        };
+        let delivery = Arc::new(Delivery::announcing(announcement));
+        for worker in workers {
+            inboxes[usize::from(*worker)].send(Event::Delivery(delivery.clone()));
         }
     }
 

@@ -200,7 +200,7 @@ impl Bench {
         }
         let key = self.clients[client].key;
         let wire = self.clients[client].wire;
-        self.rooms.enter(key, wire, &self.names[room]);
+        self.rooms.enter(key, wire, false, &self.names[room]);
         self.clients[client]
             .joined
             .insert(room, (self.last[room], None));

@@ -7,17 +7,18 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::future::join_all;
+use http::HeaderMap;
 
-use crate::auth::{Checked, Identity, TokenError, unix_now};
+use crate::auth::{Checked, Denied, Identity, Question, TokenError, Webhook, Welcome, unix_now};
 use crate::broker::{self, Joined, Position};
-use crate::protocol::command::{Connect, Resume};
+use crate::protocol::command::{Connect, NotJson, Resume};
 use crate::protocol::reply::{Connected, Reply};
-use crate::protocol::{CloseReason, ErrorCode, Refusal};
+use crate::protocol::{CloseReason, ErrorCode, Refusal, Wire};
 
 use super::grant::{Grant, RoomGrant, ttl};
 use super::permission::is_meant;
 use super::subscribe::{self, Entering};
-use super::{Ask, Desk, Refused, Session, State, Step, class_of, room_of};
+use super::{Ask, Desk, Refused, Session, State, Step, claimed, class_of, room_of};
 
 /// Where the client was in the rooms that it was put into before, by name.
 pub(super) type Resumes = HashMap<String, Position>;
@@ -49,27 +50,71 @@ impl Session {
         };
         let resumes = resumes(request);
         let auth = &desk.shared.auth;
-        if token.is_empty() {
-            if !auth.allows_anonymous {
-                let detail = "connect with a token: this node lets nobody in without";
-                return Err(Refusal::new(ErrorCode::Unauthorized, detail));
-            }
-            return self.identified(resumes, Ok(Identity::default()), desk);
+        if !token.is_empty() {
+            return match auth.identity(&token) {
+                Checked::Now(identity) => {
+                    self.identified(resumes, identity.map_err(Denied::from), desk)
+                }
+                Checked::Later(identity) => {
+                    let welcome = async { identity.await.map_err(Denied::from) };
+                    Ok(self.wait(resumes, Box::pin(welcome)))
+                }
+            };
         }
-        match auth.identity(&token) {
-            Checked::Now(identity) => self.identified(resumes, identity, desk),
-            Checked::Later(identity) => {
-                self.state = State::Connecting;
-                Ok(Step::Ask(Ask::Identity(resumes, identity)))
-            }
+        if let Some(webhook) = &auth.webhook {
+            let question = self.question(request, webhook, desk.wire)?;
+            return Ok(self.wait(resumes, webhook.ask(question)));
         }
+        if !auth.allows_anonymous {
+            let detail = "connect with a token: this node lets nobody in without";
+            return Err(Refusal::new(ErrorCode::Unauthorized, detail));
+        }
+        let anonymous = Identity {
+            info: claimed::info(request.data.json().unwrap_or_default()),
+            ..Identity::default()
+        };
+        self.identified(resumes, Ok(anonymous), desk)
+    }
+
+    fn wait(&mut self, resumes: Resumes, welcome: Welcome) -> Step {
+        self.state = State::Connecting;
+        Step::Ask(Ask::Identity(resumes, welcome))
+    }
+
+    /// What the backend is told.
+    fn question(
+        &mut self,
+        request: &Connect<'_>,
+        webhook: &Webhook,
+        wire: Wire,
+    ) -> Refused<Question> {
+        let bad = |error: NotJson| Refusal::new(ErrorCode::BadRequest, error.to_string());
+        let grant = self.grant.as_mut();
+        let mut headers =
+            grant.map_or_else(HeaderMap::new, |grant| std::mem::take(&mut grant.headers));
+        let emulated = request.headers.iter().flatten();
+        webhook.add_emulated(
+            &mut headers,
+            emulated.map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        let (transport, protocol, encoding) = wire.described();
+        Ok(Question {
+            client: self.id,
+            transport,
+            protocol,
+            encoding,
+            data: request.data.json().map_err(bad)?.map(ToOwned::to_owned),
+            name: request.name.decode().unwrap_or_default().into_owned(),
+            version: request.version.decode().unwrap_or_default().into_owned(),
+            headers,
+        })
     }
 
     /// Goes on when it is known who the session is.
     pub(super) fn settle_identity(
         &mut self,
         resumes: Resumes,
-        identity: Result<Identity, TokenError>,
+        identity: Result<Identity, Denied>,
         desk: &mut Desk<'_>,
     ) -> Refused<Step> {
         let step = self.identified(resumes, identity, desk);
@@ -79,15 +124,13 @@ impl Session {
     fn identified(
         &mut self,
         resumes: Resumes,
-        identity: Result<Identity, TokenError>,
+        identity: Result<Identity, Denied>,
         desk: &mut Desk<'_>,
     ) -> Refused<Step> {
         let identity = match identity {
             Ok(identity) => identity,
-            Err(TokenError::Invalid(what)) => {
-                return Ok(Step::Close(CloseReason::invalid_token(what)));
-            }
-            Err(error) => return Err(error.into()),
+            Err(Denied::Closed(reason)) => return Ok(Step::Close(reason)),
+            Err(Denied::Refused(refusal)) => return Err(refusal),
         };
         if identity.expires_at.is_some_and(|at| at <= unix_now()) {
             return Err(TokenError::Expired("the session's time is over").into());
@@ -139,7 +182,7 @@ impl Session {
                 return Err(Refusal::new(ErrorCode::PermissionDenied, detail));
             }
             let resume = resumes.get(given.name.as_str()).cloned();
-            let (entering, answer) = subscribe::enter(room.clone(), &class, resume, desk);
+            let (entering, answer) = subscribe::enter(room.clone(), &class, resume, false, desk);
             self.keep_grant(RoomGrant::of_given(room, given));
             rooms.push(entering);
             answers.push(answer);
@@ -172,7 +215,7 @@ impl Session {
         let Entry { identity, rooms } = entry;
         let (now, mut entered) = (unix_now(), Vec::new());
         for ((entering, joined), given) in rooms.into_iter().zip(joined).zip(identity.rooms) {
-            let mut subscribed = subscribe::settle(entering, joined, desk)?;
+            let mut subscribed = self.settle_join(entering, joined, desk)?;
             subscribed.data = given.data;
             entered.push(subscribed);
         }
@@ -183,7 +226,9 @@ impl Session {
         Ok(Step::Reply(Reply::Connect(Box::new(Connected {
             client: self.id,
             ping_seconds: ping.as_millis().div_ceil(1000) as u64,
-            ttl: ttl(identity.expires_at, now),
+            pong: desk.wire.expects_pongs(),
+            // Whoever has no token cannot refresh, and SDKs that are told to do end instead: it just comes again.
+            ttl: ttl(identity.expires_at, now).filter(|_| identity.is_refreshable),
             data: identity.data,
             rooms: entered,
             emulation: None,

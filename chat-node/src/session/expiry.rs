@@ -16,6 +16,15 @@ pub enum Expired {
 }
 
 impl Session {
+    /// Has the session end at another time, in seconds since 1970, because a backend says so; `None`: it does not.
+    pub fn expire_at(&mut self, at: Option<u64>) {
+        if at.is_some() || self.grant.is_some() {
+            let grant = self.grant.get_or_insert_default();
+            grant.expires_at = at;
+            grant.is_changed = true;
+        }
+    }
+
     /// When to look at what has expired, in seconds since 1970, if that is news.
     pub fn new_expiry(&mut self, grace: u64) -> Option<u64> {
         let grant = self.grant.as_mut()?;

@@ -1,6 +1,7 @@
 //! What a session was given beside its user: by its token, or by the backend.
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::auth::{GivenRoom, Identity, RoomPass};
 use crate::ids::RoomName;
@@ -12,6 +13,10 @@ pub struct Grant {
     /// Seconds since 1970; `None`: never.
     pub expires_at: Option<u64>,
     rooms: Vec<RoomGrant>,
+    /// The client can show another token before the session expires.
+    is_refreshable: bool,
+    /// Headers of the client's request, until it is known who it is.
+    pub headers: HeaderMap,
     /// When the worker looks at what has expired; entries of its wheel for other ticks are stale.
     pub due: u32,
     /// Some time of expiry is new, and the worker has not been told.
@@ -57,15 +62,39 @@ impl Grant {
             expires_at,
             rooms: _,
             data: _,
+            is_refreshable,
         } = identity;
         (info.is_some() || expires_at.is_some()).then(|| {
             Box::new(Self {
                 info: info.clone(),
                 expires_at: *expires_at,
+                is_refreshable: *is_refreshable,
                 is_changed: expires_at.is_some(),
                 ..Self::default()
             })
         })
+    }
+
+    /// What there is of a session before it connects.
+    pub fn to_be(headers: HeaderMap) -> Self {
+        Self {
+            headers,
+            ..Self::default()
+        }
+    }
+
+    /// The session goes on until then with a new token.
+    pub fn renew(&mut self, info: Option<Bytes>, expires_at: Option<u64>) {
+        self.info = info;
+        self.expires_at = expires_at;
+        self.is_refreshable = true;
+        self.is_changed = true;
+    }
+
+    /// When the session is over. Where no refresh can come none is waited for.
+    fn ends_at(&self, grace: u64) -> Option<u64> {
+        let grace = if self.is_refreshable { grace } else { 0 };
+        self.expires_at.map(|at| at.saturating_add(grace))
     }
 
     pub fn room(&self, room: &str) -> Option<&RoomGrant> {
@@ -86,8 +115,8 @@ impl Grant {
     /// When the next thing expires, the session's `grace` and its rooms' included.
     pub fn next_expiry(&self, grace: u64) -> Option<u64> {
         let rooms = self.rooms.iter().filter_map(|grant| grant.expires_at);
-        let all = self.expires_at.into_iter().chain(rooms);
-        all.min().map(|at| at.saturating_add(grace))
+        let rooms = rooms.map(|at| at.saturating_add(grace));
+        rooms.chain(self.ends_at(grace)).min()
     }
 
     /// The rooms whose time is over at `now`.
@@ -97,7 +126,7 @@ impl Grant {
     }
 
     pub fn is_over(&self, now: u64, grace: u64) -> bool {
-        is_over(self.expires_at, now, grace)
+        self.ends_at(grace).is_some_and(|at| at <= now)
     }
 }
 
@@ -127,7 +156,7 @@ mod tests {
     fn what_expires_first_is_looked_at_first() {
         let mut grant = Grant::default();
         assert_eq!(grant.next_expiry(5), None);
-        grant.expires_at = Some(100);
+        grant.renew(None, Some(100));
         grant.keep(room("a", Some(50)));
         grant.keep(room("b", None));
         assert_eq!(grant.next_expiry(5), Some(55));
@@ -136,6 +165,8 @@ mod tests {
         grant.keep(room("a", Some(200)));
         assert_eq!(grant.next_expiry(5), Some(105));
         assert!(!grant.is_over(104, 5) && grant.is_over(105, 5));
+        grant.is_refreshable = false;
+        assert!(grant.is_over(100, 5), "nobody can refresh it");
         grant.forget("a");
         assert!(grant.room("a").is_none() && grant.room("b").is_some());
     }

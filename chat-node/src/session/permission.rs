@@ -65,6 +65,21 @@ pub(super) fn history(class: &RoomClass, standing: Standing) -> Refused<()> {
     }
 }
 
+/// Whether the session may ask who is in the room, and hear who comes and goes.
+pub(super) fn presence(class: &RoomClass, standing: Standing) -> Refused<()> {
+    meant(standing)?;
+    match class.presence {
+        ReadAccess::Anyone => Ok(()),
+        ReadAccess::Subscribers if standing.is_member => Ok(()),
+        ReadAccess::Subscribers => denied("subscribe to the room before asking who is in it"),
+        ReadAccess::Server => denied("only the server sees who is in this room"),
+        ReadAccess::None => {
+            let detail = "this room's class does not show who is in it";
+            Err(Refusal::new(ErrorCode::NotAvailable, detail))
+        }
+    }
+}
+
 fn meant(standing: Standing) -> Refused<()> {
     match standing.is_meant {
         true => Ok(()),

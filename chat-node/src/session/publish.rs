@@ -42,6 +42,7 @@ impl Session {
             data,
             author: Some(self.author(&room)),
             id: None,
+            tags: None,
         };
         let asked = Instant::now();
         let answer = desk.shared.broker.publish(&room, message);

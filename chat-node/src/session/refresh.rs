@@ -38,9 +38,7 @@ impl Session {
             return Err(TokenError::Expired("the session's time would be over").into());
         }
         let grant = self.grant.get_or_insert_default();
-        grant.info = identity.info;
-        grant.expires_at = identity.expires_at;
-        grant.is_changed = true;
+        grant.renew(identity.info, identity.expires_at);
         Ok(Step::Reply(Reply::Refresh(
             self.id,
             ttl(identity.expires_at, now),

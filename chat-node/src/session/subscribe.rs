@@ -25,9 +25,16 @@ pub struct Entering {
     recoverable: bool,
     rejects_unrecovered: bool,
     expires_at: Option<u64>,
+    /// Others are told when this member comes and goes.
+    tells_joins: bool,
 }
 
 impl Entering {
+    /// The room and its name, if others are to be told that somebody has come.
+    pub(super) fn place(&self) -> Option<(RoomKey, RoomName)> {
+        self.tells_joins.then(|| (self.room, self.name.clone()))
+    }
+
     pub(super) fn name(&self) -> &RoomName {
         &self.name
     }
@@ -40,6 +47,8 @@ pub struct Wish {
     /// Where the client was, if it wants what it missed since.
     resume: Option<Position>,
     rejects_unrecovered: bool,
+    /// It wants to hear of joins and leaves.
+    wants_joins: bool,
 }
 
 impl Wish {
@@ -66,6 +75,7 @@ impl Session {
         let wish = Wish {
             resume: (request.recover).then(|| position(request.offset, request.epoch)),
             rejects_unrecovered: request.rejects_unrecovered(),
+            wants_joins: request.join_leave,
             room,
         };
         // What is no text is no token that could be valid either.
@@ -110,13 +120,30 @@ impl Session {
             return Err(Refusal::new(ErrorCode::LimitExceeded, detail));
         }
         self.forget_grant(&wish.room);
-        let (mut entering, answer) = enter(wish.room.clone(), &class, wish.resume, desk);
+        let (room, resume) = (wish.room.clone(), wish.resume);
+        let (mut entering, answer) = enter(room, &class, resume, wish.wants_joins, desk);
         entering.rejects_unrecovered = wish.rejects_unrecovered;
         if let Some(pass) = pass {
             entering.expires_at = pass.expires_at;
             self.keep_grant(RoomGrant::of_pass(wish.room, pass));
         }
         Ok(Step::Ask(Ask::Join(entering, answer)))
+    }
+
+    /// Goes on when the broker has said where the member begins.
+    pub(super) fn settle_join(
+        &self,
+        entering: Entering,
+        joined: Result<Joined, broker::Error>,
+        desk: &mut Desk<'_>,
+    ) -> Refused<Subscribed> {
+        let place = entering.place();
+        let subscribed = settle(entering, joined, desk)?;
+        if let Some((key, room)) = place {
+            let member = self.author(&room);
+            desk.rooms.tell_of(desk.connection, key, member);
+        }
+        Ok(subscribed)
     }
 
     pub(super) fn unsubscribe(
@@ -135,6 +162,16 @@ impl Session {
         }
         self.forget_grant(&room);
         Ok(Step::Reply(Reply::Unsubscribe))
+    }
+
+    /// Takes the session out of a room because a backend says so. False if it is not there.
+    pub fn take_out(&mut self, room: &RoomName, desk: &mut Desk<'_>) -> bool {
+        let place = desk.rooms.find(desk.connection, room.as_str());
+        if let Some(key) = place {
+            leave(key, desk);
+            self.forget_grant(room);
+        }
+        place.is_some()
     }
 }
 
@@ -168,16 +205,28 @@ pub(super) fn position(offset: Offset, epoch: Text<'_>) -> Position {
     }
 }
 
+/// How a session stands to a room that it has been let into.
+const MEMBER: Standing = Standing {
+    is_meant: true,
+    is_member: true,
+    is_vouched: false,
+};
+
 /// Makes the session a member, and asks the broker where it begins.
 pub(super) fn enter(
     room: RoomName,
     class: &RoomClass,
     resume: Option<Position>,
+    wants_joins: bool,
     desk: &mut Desk<'_>,
 ) -> (Entering, Answer<Joined>) {
     let recoverable = matches!(class.history, ReadAccess::Anyone | ReadAccess::Subscribers);
     let was_recovering = resume.is_some();
-    let (key, first) = desk.rooms.enter(desk.connection, desk.wire, &room);
+    // Whoever may not ask who is there must not hear it either.
+    let may_see = permission::presence(class, MEMBER).is_ok();
+    let hears_joins = class.join_leave && wants_joins && may_see;
+    let (connection, wire) = (desk.connection, desk.wire);
+    let (key, first) = desk.rooms.enter(connection, wire, hears_joins, &room);
     if first {
         desk.shared.enter(desk.worker, &room);
     }
@@ -190,11 +239,12 @@ pub(super) fn enter(
         recoverable,
         rejects_unrecovered: false,
         expires_at: None,
+        tells_joins: class.join_leave,
     };
     (entering, answer)
 }
 
-pub(super) fn settle(
+fn settle(
     Entering {
         room,
         name,
@@ -202,6 +252,7 @@ pub(super) fn settle(
         recoverable,
         rejects_unrecovered,
         expires_at,
+        tells_joins: _,
     }: Entering,
     joined: Result<Joined, broker::Error>,
     desk: &mut Desk<'_>,

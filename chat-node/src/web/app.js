@@ -6,6 +6,7 @@ import { Client } from "./client.js";
 import { askToJoin, onJoin } from "./join_dialog.js";
 import { fromTemplate } from "./message_view.js";
 import { Panel } from "./panel.js";
+import { People } from "./people.js";
 import { Room } from "./room.js";
 import { loadName, loadRooms, loadUnsent, roomInAddress, roomProblem, saveName, saveRooms, saveUnsent } from "./settings.js";
 import { closeWords } from "./words.js";
@@ -20,6 +21,8 @@ const client = new Client({
   url: new URL("connection/websocket", document.baseURI.replace(/^http/, "ws")).href,
   WebSocket,
   onState: connectionChanged,
+  // Without an account people are called what they call themselves.
+  data: () => ({ name: myName }),
   onPush: (push) => rooms.get(push.channel)?.room.pushed(push),
 });
 
@@ -48,7 +51,9 @@ function connectionChanged({ phase, code, reason }) {
 /** Joins the room, or turns to it if it is joined. */
 function enter(name) {
   if (!rooms.has(name)) {
-    const room = new Room({ name, client, author: () => myName, onChange: () => changed(name) });
+    const onChange = () => changed(name);
+    const people = new People({ client, room: name, onChange });
+    const room = new Room({ name, client, author: () => myName, onChange, people });
     const panel = new Panel(room, { onLeave: () => leave(name), onUnread: showUnread });
     const tab = fromTemplate("tab-template");
     tab.querySelector("bdi").textContent = name;
@@ -126,7 +131,10 @@ function ask(focusName = false) {
 }
 
 function setName(name) {
+  const isNew = name !== myName;
   myName = name;
+  // The others in the room see the new name when the server knows it.
+  if (isNew) client.renew();
   saveName(name);
   byId("me").textContent = name;
   byId("me").setAttribute("aria-label", `Your name is ${name}. Change it`);

@@ -23,6 +23,7 @@ export function isTerminal(code) {
 
 export class Client {
   #url;
+  #data;
   #WebSocket;
   #random;
   #onState;
@@ -42,10 +43,12 @@ export class Client {
 
   /**
    * `onState({ phase, code?, reason? })` gets phase "connecting", "connected", "waiting" (it will try again by itself)
-   * or "ended" (it will not, until `start`). `onPush(push)` gets every push of a room.
+   * or "ended" (it will not, until `start`). `onPush(push)` gets every push of a room. `data()` is what the server is told
+   * with each connect.
    */
-  constructor({ url, WebSocket, onState, onPush, random = Math.random }) {
+  constructor({ url, WebSocket, onState, onPush, data = () => undefined, random = Math.random }) {
     this.#url = url;
+    this.#data = data;
     this.#WebSocket = WebSocket;
     this.#onState = onState;
     this.#onPush = onPush;
@@ -60,6 +63,14 @@ export class Client {
   start() {
     if (this.#socket) return;
     clearTimeout(this.#retry);
+    this.#open();
+  }
+
+  /** Connects anew, to say something else of itself. */
+  renew() {
+    if (!this.#connected) return;
+    this.#drop();
+    this.#onState({ phase: "waiting" });
     this.#open();
   }
 
@@ -88,7 +99,7 @@ export class Client {
     const socket = new this.#WebSocket(this.#url);
     this.#socket = socket;
     this.#watch(HANDSHAKE_MS, "no answer");
-    socket.onopen = () => this.#ask("connect", { name: "natter-page" }, (error, reply) => this.#greeted(error, reply));
+    socket.onopen = () => this.#ask("connect", { name: "natter-page", data: this.#data() }, (error, reply) => this.#greeted(error, reply));
     socket.onmessage = (event) => this.#receive(socket, event.data);
     socket.onclose = (event) => this.#lose(event.code, event.reason);
     this.#onState({ phase: "connecting" });

@@ -31,6 +31,7 @@ export class Panel {
     this.#label(++panels);
     this.#part(".leave").addEventListener("click", onLeave);
     this.#part(".rejoin").addEventListener("click", () => this.#rejoin());
+    this.#part(".people").addEventListener("toggle", () => this.#drawPeople());
     this.#part(".composer").addEventListener("submit", (event) => this.#submit(event));
     this.#composer.addEventListener("keydown", (event) => this.#keyPressed(event));
     this.#composer.addEventListener("input", () => this.#say(""));
@@ -65,6 +66,7 @@ export class Panel {
     this.element.dataset.phase = phase;
     setText(this.#part(".notice p"), notice);
     this.#part(".rejoin").hidden = phase !== "refused";
+    this.#drawPeople();
     this.#drawItems();
     if (loaded && !this.#settled) {
       this.#settled = true;
@@ -72,6 +74,25 @@ export class Panel {
     }
     this.#follow();
     this.#seen();
+  }
+
+  #drawPeople() {
+    const count = this.#room.people?.count ?? null;
+    const people = this.#part(".people");
+    people.hidden = count === null;
+    if (count === null) return;
+    setText(this.#part(".people .here"), count === 1 ? "1 person here" : `${count.toLocaleString("en")} people here`);
+    if (!people.open) return;
+    const { people: listed, more } = this.#room.people.list();
+    const names = listed.map(({ name }) => {
+      const item = document.createElement("li");
+      const text = document.createElement("bdi");
+      text.textContent = name;
+      item.append(text);
+      return item;
+    });
+    this.#part(".people ul").replaceChildren(...names);
+    setText(this.#part(".people .rest"), more > 0 ? `and ${more.toLocaleString("en")} more` : "");
   }
 
   #drawItems() {
@@ -172,6 +193,7 @@ export class Panel {
     title.id = `room-${number}`;
     this.element.setAttribute("aria-labelledby", title.id);
     this.#log.setAttribute("aria-label", `Messages in ${name}`);
+    this.#part(".people ul").setAttribute("aria-label", `People in ${name}`);
     this.#composer.setAttribute("aria-label", `Message to ${name}`);
     this.#part(".leave").setAttribute("aria-label", `Leave ${name}`);
   }

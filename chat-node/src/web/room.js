@@ -6,7 +6,7 @@
 
 import { delayMs } from "./backoff.js";
 import { Log } from "./log.js";
-import { MAX_BYTES, byteLength, compose } from "./message.js";
+import { MAX_BYTES, byteLength, compose, read } from "./message.js";
 import { Outbox } from "./outbox.js";
 import { errorWords } from "./words.js";
 
@@ -23,6 +23,8 @@ export class Room {
   phase = "away";
   /** A trouble of this room in words, or empty. */
   notice = "";
+  /** Who is here, if somebody wants to know. */
+  people;
   /** False until history was there once: what arrives before is no news. */
   loaded = false;
 
@@ -40,11 +42,12 @@ export class Room {
   #timer;
   #sending = false;
 
-  constructor({ name, client, author, onChange }) {
+  constructor({ name, client, author, onChange, people = null }) {
     this.name = name;
     this.#client = client;
     this.#author = author;
     this.#onChange = onChange;
+    this.people = people;
   }
 
   /** Joins as soon as there is a connection; called again whenever there is one again. */
@@ -53,7 +56,7 @@ export class Room {
     const round = this.#newRound("joining");
     const resume = this.#position;
     const recover = resume ? { recover: true, ...resume } : {};
-    this.#client.call("subscribe", { channel: this.name, ...recover }, (error, reply) => {
+    this.#client.call("subscribe", { channel: this.name, ...(this.people && { join_leave: true }), ...recover }, (error, reply) => {
       if (round !== this.#round || error?.lost) return;
       if (error) this.#joinFailed(error);
       else this.#joined(reply, resume);
@@ -71,8 +74,10 @@ export class Room {
   }
 
   /** A push of this room. */
-  pushed({ pub, unsubscribe }) {
+  pushed({ pub, unsubscribe, join, leave }) {
     if (this.phase !== "live") return; // a resume will bring it
+    if (join?.info) return this.people?.came(join.info);
+    if (leave?.info) return this.people?.went(leave.info);
     if (pub) this.#take(pub);
     else if (unsubscribe) this.#dismissed(unsubscribe);
     else return;
@@ -111,6 +116,7 @@ export class Room {
 
   #newRound(phase) {
     clearTimeout(this.#timer);
+    this.people?.stop();
     this.#sending = false;
     this.phase = phase;
     this.#onChange();
@@ -124,6 +130,7 @@ export class Room {
     this.phase = "live";
     this.notice = "";
     this.#failures = 0;
+    this.people?.begin();
     // After a recovery the position is what arrived, not the reply's offset: more of what was missed may follow as pushes.
     if (!recovered) {
       if (this.#joinedBefore) this.log.breakHere(epoch);
@@ -170,6 +177,7 @@ export class Room {
   }
 
   #show(publication) {
+    if (publication?.info) this.people?.said(publication.info.client, read(publication).name);
     this.log.add(publication, this.outbox.seen(publication));
   }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::net::TcpStream;
 
 use crate::ids::RoomName;
@@ -74,11 +75,11 @@ pub enum Life {
 const REPLY_BACKLOG_BYTES: usize = 64 * 1024;
 
 impl Connection {
-    pub fn new(io: Rc<TcpStream>, wire: Wire) -> Self {
+    pub fn new(io: Rc<TcpStream>, wire: Wire, passed: Option<Box<HeaderMap>>) -> Self {
         Self {
             socket: Socket::new(io),
             wire,
-            session: Session::new(),
+            session: Session::new(passed),
             due: 0,
             held: None,
             owed: None,
@@ -162,6 +163,11 @@ impl Connection {
             held.push(b'\n');
         }
         held.extend_from_slice(commands);
+    }
+
+    /// How many bytes of commands wait.
+    pub fn held_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.0.len())
     }
 
     pub fn take_held(&mut self) -> Option<Vec<u8>> {

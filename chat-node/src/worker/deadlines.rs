@@ -56,11 +56,16 @@ impl Worker {
                     self.schedule(key, next);
                     return;
                 }
-                connection.life = Life::Pinged { pinged_at: tick };
-                let pong_due = TICK * tick + limits.pong_timeout;
                 let ping = connection.wire.ping();
+                let due = if connection.wire.expects_pongs() {
+                    connection.life = Life::Pinged { pinged_at: tick };
+                    TICK * tick + limits.pong_timeout
+                } else {
+                    connection.life = Life::Live { pinged_at: tick };
+                    TICK * tick + limits.ping_interval
+                };
                 self.send(key, &ping);
-                self.schedule(key, pong_due);
+                self.schedule(key, due);
             }
             // Its pong may be among what is not read before the broker has answered or the client has read.
             Life::Pinged { .. } if connection.holds_input() => {

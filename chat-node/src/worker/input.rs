@@ -14,6 +14,7 @@ use crate::frame::{self, Incoming};
 use crate::ids::RoomName;
 use crate::protocol::batch::Kept;
 use crate::protocol::reply::Reply;
+use crate::protocol::unidirectional;
 use crate::protocol::{Batch, CloseReason, Command, Encoding, Refusal, Request};
 use crate::session::{Ask, Desk, Session, Settled, Step};
 use crate::socket::ConnectionKey;
@@ -34,6 +35,10 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        if !connection.wire.is_websocket() {
+            // A stream's client has nothing to say here: only the end counts.
+            return;
+        }
         let mut reader = std::mem::take(&mut connection.socket.reader);
         let most = self.shared.live().limits.frame_bytes;
         let read = reader.read(bytes, most, |incoming| self.take_incoming(key, incoming));
@@ -59,6 +64,11 @@ impl Worker {
             return ControlFlow::Continue(());
         }
         match incoming {
+            Incoming::Text(text) if connection.wire.is_unidirectional() => {
+                if connection.life == Life::Fresh && connection.asking.is_none() {
+                    self.take_connect_request(key, text);
+                }
+            }
             Incoming::Text(text) => match connection.wire.encoding() {
                 Encoding::Json if connection.holds_input() => connection.hold(text.as_bytes()),
                 Encoding::Json => self.run(key, Batch::json(text)),
@@ -89,8 +99,19 @@ impl Worker {
         ControlFlow::Continue(())
     }
 
+    /// What a client says that otherwise only listens.
+    fn take_connect_request(&mut self, key: ConnectionKey, text: &str) {
+        match unidirectional::command(text.as_bytes()) {
+            Some(command) => self.take_commands(key, &command),
+            None => {
+                let expected = "expected a connect request: one JSON object";
+                self.close(key, &CloseReason::bad_request(expected));
+            }
+        }
+    }
+
     /// Handles commands until one has to wait.
-    fn run(&mut self, key: ConnectionKey, mut commands: Batch<'_>) {
+    pub(super) fn run(&mut self, key: ConnectionKey, mut commands: Batch<'_>) {
         if commands.rest().is_empty() {
             let expected = "expected commands, got an empty frame";
             self.close(key, &CloseReason::bad_request(expected));
@@ -226,6 +247,7 @@ impl Worker {
             return;
         };
         if connection.session.is_connected() {
+            self.users.insert(connection.session.user(), key);
             // The first ping comes somewhere in the second half of the interval, so that clients which came
             // together are not pinged together.
             let interval = self.shared.config.limits.ping_interval;
@@ -314,7 +336,21 @@ impl Worker {
 
     fn reply(&mut self, key: ConnectionKey, id: u32, mut reply: Reply) {
         if let Reply::Refused(refusal) = &reply {
-            self.shared.metrics.refused(refusal.code.code());
+            self.shared.metrics.refused(refusal.code.counted());
+        }
+        let Some(wire) = self.connections.get(key).map(|connection| connection.wire) else {
+            return;
+        };
+        match &mut reply {
+            Reply::Refused(refusal) if wire.is_unidirectional() => {
+                let reason = unidirectional::refused(refusal);
+                self.close_with(key, &reason);
+                return;
+            }
+            Reply::Connect(connected) if wire.is_emulated() => {
+                connected.emulation = Some(self.emulation(key));
+            }
+            _ => {}
         }
         let missed = self.missed(&mut reply);
         let Some(connection) = self.connections.get_mut(key) else {
@@ -378,7 +414,7 @@ impl Worker {
     }
 
     /// Closes, but not before the replies that earlier commands have earned.
-    fn close_with(&mut self, key: ConnectionKey, reason: &CloseReason) {
+    pub(super) fn close_with(&mut self, key: ConnectionKey, reason: &CloseReason) {
         self.send_replies(key);
         self.close(key, reason);
     }

@@ -50,7 +50,8 @@ impl Worker {
             if !room.waiting_for(index).is_empty() && !connection.socket.is_blocked() {
                 *left -= 1;
                 match write_waiting(room, index, connection, &mut wrote) {
-                    Outcome::UpToDate => {}
+                    // There may be more for one that lags.
+                    Outcome::UpToDate => pass.again |= room.is_behind(index),
                     Outcome::JustBlocked => just_blocked.push(key),
                     Outcome::Gone => self.gone.push(key),
                 }
@@ -116,9 +117,12 @@ impl Worker {
                 continue;
             };
             let index = place.index as usize;
-            let waiting = room.waiting_for(index);
-            let bytes = waiting.len();
-            if bytes > 0 {
+            loop {
+                let waiting = room.waiting_for(index);
+                let bytes = waiting.len();
+                if bytes == 0 {
+                    break;
+                }
                 blocked |= connection.socket.send(waiting) == Written::Blocked;
                 wrote.bytes += bytes as u64;
                 wrote.frames += room.advance(index, bytes).frames as u64;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Accepted, Event, Inbox, start};
 use crate::auth::Auth;
+use crate::broker::peers::{self, CallError, Gathered, Pending, Request, Response};
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Publication, Readable,
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::ids::RoomName;
 use crate::metrics::Metrics;
 use crate::node::Shared;
+use crate::presence::Presence;
 use crate::protocol::Wire;
 use crate::room::registry::Registry;
 
@@ -62,6 +64,10 @@ impl Broker for SlowBroker {
         Box::pin(async { Ok(answered.await.expect("the test answers")) })
     }
 
+    fn erase(&self, _: &RoomName) -> Answer<()> {
+        unreachable!("nobody erases here")
+    }
+
     fn readable_after(&self, _: &RoomName, _: Readable) -> Answer<u64> {
         unreachable!("everything is readable here")
     }
@@ -69,6 +75,16 @@ impl Broker for SlowBroker {
     fn history(&self, _: &RoomName, _: HistoryQuery) -> Answer<HistoryPage> {
         unreachable!("nobody reads history here")
     }
+
+    fn call(&self, _: &str, _: Request, _: Duration) -> Pending<Result<Response, CallError>> {
+        unreachable!("nobody calls others here")
+    }
+
+    fn call_others(&self, _: Request, _: Duration) -> Pending<Gathered> {
+        unreachable!("nobody calls others here")
+    }
+
+    fn tell_others(&self, _: &RoomName, _: peers::Event) {}
 }
 
 struct Bench {
@@ -83,7 +99,9 @@ impl Bench {
         let (broker, registry) = (Arc::<SlowBroker>::default(), Arc::<Registry>::default());
         let (config, metrics) = (Config::default(), Metrics::new(100).unwrap());
         let auth = Auth::start(&config, &metrics.auth).unwrap();
-        let shared = Shared::new(config, metrics, auth, broker.clone(), registry.clone());
+        let presence = Presence::new(registry.clone(), metrics.presence.clone());
+        let (broker_, registry_) = (broker.clone(), registry.clone());
+        let shared = Shared::new(config, metrics, auth, broker_, registry_, presence);
         let (inbox, _) = start(0, Arc::new(shared)).unwrap();
         registry.connect(vec![inbox.clone()]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,6 +113,8 @@ impl Bench {
         stream.set_nonblocking(true).unwrap();
         inbox.send(Event::Accepted(vec![Accepted {
             wire: Wire::WebSocketJson,
+            passed: None,
+            head: Bytes::new(),
             stream,
             early: Default::default(),
             at: Duration::ZERO,
@@ -151,6 +171,7 @@ impl Bench {
             offset,
             data: format!("\"number {offset}\"").into(),
             author: None,
+            tags: None,
         };
         let room = RoomName::parse("room", 255).unwrap();
         self.registry.deliver(&room, &Arc::new(publication));
@@ -181,6 +202,23 @@ fn what_is_published_while_a_join_is_answered_follows_the_reply() {
 }
 
 #[test]
+fn what_is_not_kept_reaches_members_of_a_quiet_room_too() {
+    let mut bench = Bench::new();
+    bench.send(r#"{"id":1,"connect":{}}"#);
+    bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
+    bench.answer_join(40);
+    bench.read_until(r#""id":2"#);
+    bench.publish(0);
+    let got = bench.read_until("number 0");
+    assert!(
+        !got.contains("offset"),
+        "SDKs keep the offset they have: {got}"
+    );
+    bench.publish(41);
+    bench.read_until(r#""offset":41"#);
+}
+
+#[test]
 fn commands_wait_for_the_question_of_their_room_and_of_no_other() {
     let mut bench = Bench::new();
     bench.send(r#"{"id":1,"connect":{}}"#);
@@ -206,9 +244,11 @@ fn what_follows_an_unknown_message_is_not_tried() {
     bench.send(r#"{"id":1,"connect":{}}"#);
     bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
     bench.answer_join(0);
-    // In one frame: the second is there before the first is answered.
+    // In one frame: the second is there before the first is answered, which is not before the ping is.
     let publish = |id| format!(r#"{{"id":{id},"publish":{{"channel":"room","data":{id}}}}}"#);
-    bench.send(&format!("{}\n{}", publish(3), publish(4)));
+    let ping = r#"{"id":5,"ping":{}}"#;
+    bench.send(&format!("{}\n{}\n{ping}", publish(3), publish(4)));
+    bench.read_until(r#"{"id":5"#);
     bench.send(r#"{"id":6,"unsubscribe":{"channel":"room"}}"#);
     assert_eq!(bench.answer_publish(Err(Error::Unreachable)), "3");
     let got = bench.read_until(r#"{"id":6"#);

@@ -15,6 +15,7 @@ class Scale:
     open_loop_deliveries: int
     memory_base: int
     memory_members: int
+    memory_streams: int
     memory_peers: int
     settle_seconds: float
     live_members: int
@@ -51,6 +52,7 @@ FULL = Scale(
     open_loop_deliveries=40_000,
     memory_base=200,
     memory_members=9000,
+    memory_streams=4000,
     memory_peers=3000,
     settle_seconds=1.5,
     live_members=1000,
@@ -86,6 +88,7 @@ SMOKE = Scale(
     open_loop_deliveries=4_000,
     memory_base=20,
     memory_members=100,
+    memory_streams=100,
     memory_peers=60,
     settle_seconds=0.1,
     live_members=100,

@@ -5,18 +5,26 @@ import { connect, createServer } from 'node:net';
 export class Proxy {
   #pairs = new Set();
   #mode = 'open';
+  #node;
 
   /** Listens, and forwards to the node at `url`. */
   static async to(url) {
     const node = new URL(url);
     const proxy = new Proxy();
-    const server = createServer((client) => proxy.#accept(client, node));
+    proxy.leadTo(url);
+    const server = createServer((client) => proxy.#accept(client));
     await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     proxy.url = url.replace(node.host, `127.0.0.1:${server.address().port}`);
     return proxy;
   }
 
-  #accept(client, { hostname, port }) {
+  /** Forwards new connections to the node at `url`. */
+  leadTo(url) {
+    this.#node = new URL(url);
+  }
+
+  #accept(client) {
+    const { hostname, port } = this.#node;
     if (this.#mode === 'cut') {
       client.resetAndDestroy();
       return;

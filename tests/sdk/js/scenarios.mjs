@@ -1,19 +1,22 @@
-// One promise, kept towards an unmodified Centrifuge SDK: node scenarios.mjs <scenario> <ws-url> [sdk]
+// One promise, kept towards an unmodified Centrifuge SDK: node scenarios.mjs <scenario> <ws-url>[,<ws-url>…] [sdk]
 //
-// `sdk` is one of sdks.mjs. Exit code 0 if the promise was kept. A line
+// With several URLs they are of nodes that serve the same rooms. `sdk` is one of sdks.mjs. Exit code 0 if the promise was kept. A line
 // such as KILL on stdout asks the driver to do that to the node; the scenario goes on when DONE comes on stdin.
 
 import * as chat from './scenarios/chat.mjs';
+import * as cluster from './scenarios/cluster.mjs';
 import * as errors from './scenarios/errors.mjs';
+import * as fallback from './scenarios/fallback.mjs';
 import * as history from './scenarios/history.mjs';
 import * as network from './scenarios/network.mjs';
 import * as node from './scenarios/node.mjs';
+import * as presence from './scenarios/presence.mjs';
 import * as slow from './scenarios/slow.mjs';
 import * as tokens from './scenarios/tokens.mjs';
 import { load, names } from './sdks.mjs';
 import { Stage } from './stage.mjs';
 
-const scenarios = { ...chat, ...errors, ...history, ...network, ...node, ...slow, ...tokens };
+const scenarios = { ...chat, ...cluster, ...errors, ...fallback, ...history, ...network, ...node, ...presence, ...slow, ...tokens };
 const [name, url, sdk = 'centrifuge'] = process.argv.slice(2);
 const scenario = Object.hasOwn(scenarios, name ?? '') && scenarios[name];
 if (!scenario || !url || !names.includes(sdk)) {

@@ -2,6 +2,20 @@
 
 import WebSocket from 'ws';
 
+/** Where the node is for a client that may not use WebSocket. */
+function endpoints(url, ...transports) {
+  const base = url.replace(/^ws/, 'http').replace('/connection/websocket', '');
+  return {
+    list: transports.map((transport) => ({ transport, endpoint: transport === 'websocket' ? url : `${base}/connection/${transport}` })),
+    emulation: { emulationEndpoint: `${base}/emulation` },
+  };
+}
+
+const over = (...transports) => ({ Centrifuge }, url, options) => {
+  const { list, emulation } = endpoints(url, ...transports);
+  return new Centrifuge(list, { ...emulation, ...options });
+};
+
 const MADE = {
   centrifuge: ({ Centrifuge }, url, options) => new Centrifuge(url, options),
   // 5.7.1 mixes up publications that come right behind a reply unless every frame is an event of its own, as in browsers.
@@ -17,13 +31,26 @@ const MADE = {
     const data = options.data === undefined ? {} : { data: encode(options.data) };
     return inJson(new Centrifuge(url, { ...options, ...data }));
   },
+  http_stream: over('http_stream'),
+  // `node --experimental-eventsource`
+  sse: over('sse'),
+  // As a page lists them that wants to get through everywhere.
+  fallback: over('websocket', 'http_stream', 'sse'),
+  'protobuf over http_stream': ({ Centrifuge }, url, options) => {
+    const { list, emulation } = endpoints(url, 'http_stream');
+    const data = options.data === undefined ? {} : { data: encode(options.data) };
+    return inJson(new Centrifuge(list, { ...emulation, ...options, ...data }));
+  },
 };
+
+/** The packages of those that are not called like one. */
+const PACKAGES = { http_stream: 'centrifuge', sse: 'centrifuge', fallback: 'centrifuge', 'protobuf over http_stream': 'centrifuge/build/protobuf' };
 
 export const names = Object.keys(MADE);
 
 /** Loads an SDK; what comes back makes clients of it. */
 export async function load(name) {
-  const sdk = await import(name);
+  const sdk = await import(PACKAGES[name] ?? name);
   return (url, options) => MADE[name](sdk, url, options);
 }
 

@@ -15,7 +15,8 @@ export class Stage {
   #log = [];
 
   constructor(url, makeSdk) {
-    this.url = url;
+    this.urls = url.split(',');
+    this.url = this.urls[0];
     this.makeSdk = makeSdk;
     createInterface({ input: process.stdin }).on('line', (line) => this.#answers.shift()?.(line));
   }
@@ -102,6 +103,14 @@ class Client {
     record('error', this.errors);
   }
 
+  /** Disconnects, and waits for the end of its socket: until then 5.7.1 delivers what it will ask for once more. */
+  async leaves() {
+    const socket = this.sockets.at(-1);
+    const closed = socket && socket.readyState !== socket.CLOSED && new Promise((resolve) => socket.once('close', resolve));
+    this.sdk.disconnect();
+    await closed;
+  }
+
   async isConnected(times = 1) {
     await this.stage.until(`${this.name} is connected ${times}x`, () => this.connected.length >= times && this.sdk.state === 'connected');
   }
@@ -185,6 +194,9 @@ class Room {
 export function messages(sender, count, from = 1) {
   return Array.from({ length: count }, (_, index) => ({ sender, n: from + index }));
 }
+
+/** Whether what a client has in flight stays in order: over HTTP each command is a request of its own. */
+export const keepsOrder = (client) => client.connected[0].transport === 'websocket';
 
 /** Publishes one after the other. */
 export async function publish(room, list) {

@@ -22,8 +22,6 @@ async def errors_have_their_codes(stage: Stage) -> None:
         ("a message nested too deep", room.sub.publish(deep), 107),
         ("history of another epoch", room.sub.history(limit=1, since=StreamPosition(1, "other")), 112),
         ("rpc", client.sdk.rpc("chat.send", {"x": 1}), 108),
-        ("presence", room.sub.presence(), 108),
-        ("presence stats", room.sub.presence_stats(), 108),
     ]
     for what, call, code in cases:
         error = await refused(call)

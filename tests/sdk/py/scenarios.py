@@ -14,12 +14,13 @@ import errors
 import history
 import network
 import node
+import presence
 import tokens
 from stage import Stage
 
 SCENARIOS = {
     name: scenario
-    for module in (chat, errors, history, network, node, tokens)
+    for module in (chat, errors, history, network, node, presence, tokens)
     for name, scenario in inspect.getmembers(module, inspect.iscoroutinefunction)
     if scenario.__module__ == module.__name__ and not name.startswith("_")
 }

@@ -115,12 +115,13 @@ impl Start {
             }
             addresses(&log.text())
         });
-        let (address, admin) = listening.await;
+        let (address, admin, api) = listening.await;
         let node = Node {
             start: self,
             process: Process::new(format!("the node at {address}"), process, log),
             address,
             admin,
+            api,
         };
         (stdout, node)
     }
@@ -172,11 +173,11 @@ fn port(stdout: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-/// The two addresses in the event that says where the node listens.
-fn addresses(log: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// The addresses in the event that says where the node listens, the server API's if it is on.
+fn addresses(log: &str) -> Option<(SocketAddr, SocketAddr, Option<SocketAddr>)> {
     log.lines().find_map(|line| {
         let event: Value = serde_json::from_str(line).ok()?;
         let address = |name| event[name].as_str()?.parse().ok();
-        Some((address("address")?, address("admin")?))
+        Some((address("address")?, address("admin")?, address("api")))
     })
 }

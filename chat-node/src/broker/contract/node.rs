@@ -1,12 +1,14 @@
 //! What a contract test holds: a broker, and a feed that writes down what it is brought.
 
 use std::fmt::Display;
+use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::super::peers::{Event, Peer, Pending, Pong, Request, Response};
 use super::super::{
     Author, Broker, Epoch, Feed, HistoryPage, HistoryQuery, Joined, Message, Position, Publication,
 };
@@ -20,7 +22,7 @@ pub(in super::super) struct Node {
     pub(in super::super) feed: Arc<Recorder>,
 }
 
-pub(in super::super) async fn start(make: impl AsyncFn(Arc<dyn Feed>) -> Arc<dyn Broker>) -> Node {
+pub(in super::super) async fn start(make: impl AsyncFn(Arc<Recorder>) -> Arc<dyn Broker>) -> Node {
     let feed = Arc::new(Recorder::default());
     let broker = make(feed.clone()).await;
     Node { broker, feed }
@@ -74,12 +76,13 @@ impl Node {
     }
 }
 
-/// A feed that keeps all it was given.
+/// A feed and a peer that keeps all it was given.
 pub(in super::super) struct Recorder {
     delivered: Mutex<Vec<(RoomName, Arc<Publication>)>>,
     count: watch::Sender<usize>,
     /// The rooms that each interruption concerned, of those that something was delivered for.
     interruptions: watch::Sender<Vec<Vec<RoomName>>>,
+    heard: Mutex<Vec<(String, RoomName, Event)>>,
 }
 
 impl Default for Recorder {
@@ -88,6 +91,7 @@ impl Default for Recorder {
             delivered: Mutex::default(),
             count: watch::Sender::new(0),
             interruptions: watch::Sender::default(),
+            heard: Mutex::default(),
         }
     }
 }
@@ -111,7 +115,26 @@ impl Feed for Recorder {
     }
 }
 
+impl Peer for Recorder {
+    fn answer(&self, _: &str, request: Request) -> Pending<Response> {
+        match request {
+            Request::Ping(_) => Box::pin(ready(Response::Pong(Pong {}))),
+            other => unreachable!("no test asks {other:?}"),
+        }
+    }
+
+    fn hear(&self, from: &str, room: &RoomName, event: Event) {
+        let heard = (from.to_owned(), room.clone(), event);
+        self.heard.lock().unwrap().push(heard);
+    }
+}
+
 impl Recorder {
+    /// What other nodes told so far: from whom, about which room, what.
+    pub(in super::super) fn heard(&self) -> Vec<(String, RoomName, Event)> {
+        self.heard.lock().unwrap().clone()
+    }
+
     /// What was delivered for `room` so far, in the order of delivery.
     pub(in super::super) fn of(&self, room: &RoomName) -> Vec<Arc<Publication>> {
         let delivered = self.delivered.lock().unwrap();
@@ -160,6 +183,7 @@ pub(in super::super) fn message(text: impl Display) -> Message {
         data: json(text),
         author: None,
         id: None,
+        tags: None,
     }
 }
 
@@ -168,6 +192,7 @@ pub(super) fn with_id(text: impl Display, id: &str, author: Option<Author>) -> M
         data: json(text),
         author,
         id: Some(id.into()),
+        tags: None,
     }
 }
 

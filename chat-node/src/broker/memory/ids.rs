@@ -16,7 +16,6 @@ pub(super) struct Ids {
 
 struct Seen {
     at: Instant,
-    /// Of the data: an id names one message.
     digest: [u8; 32],
     position: Position,
 }
@@ -32,7 +31,7 @@ impl Ids {
     pub(super) fn find(
         &mut self,
         key: &MessageKey,
-        data: &[u8],
+        digest: &[u8; 32],
         now: Instant,
     ) -> Result<Option<Position>, Error> {
         let Some(seen) = self.seen.get(key) else {
@@ -41,7 +40,7 @@ impl Ids {
         if now.saturating_duration_since(seen.at) >= DUPLICATE_WINDOW {
             return Ok(None);
         }
-        match seen.digest == *blake3::hash(data).as_bytes() {
+        match seen.digest == *digest {
             true => Ok(Some(seen.position.clone())),
             false => Err(Error::IdUsed),
         }
@@ -50,11 +49,10 @@ impl Ids {
     pub(super) fn insert(
         &mut self,
         key: MessageKey,
-        data: &[u8],
+        digest: [u8; 32],
         position: Position,
         now: Instant,
     ) {
-        let digest = *blake3::hash(data).as_bytes();
         let seen = Seen {
             at: now,
             digest,

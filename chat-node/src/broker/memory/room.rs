@@ -84,6 +84,7 @@ impl Room {
         let Message {
             data,
             author,
+            tags,
             id: _,
         } = message;
         self.last += 1;
@@ -91,6 +92,7 @@ impl Room {
             offset: self.last,
             data,
             author,
+            tags,
         });
         let kept = Kept {
             since: now,
@@ -120,6 +122,11 @@ impl Room {
             self.history.shrink_to(self.len() * 2);
         }
         true
+    }
+
+    /// Drops everything that is kept; the offset counter goes on.
+    pub(super) fn erase(&mut self) {
+        while self.drop_oldest() {}
     }
 
     /// Drops at most `budget` publications that reached `max_age`, and returns how many it dropped.

@@ -8,11 +8,12 @@ use super::room::PUBLICATION_OVERHEAD;
 use super::rooms::{ROOM_OVERHEAD, SWEEP_BUDGET};
 use super::*;
 use crate::broker::contract::keeps_the_contract;
+use crate::broker::contract::node::Recorder;
 use crate::broker::{Epoch, Publication};
 
 keeps_the_contract!(roomy);
 
-async fn roomy(feed: Arc<dyn Feed>) -> Arc<dyn Broker> {
+async fn roomy(feed: Arc<Recorder>) -> Arc<dyn Broker> {
     Arc::new(Memory::new(ROOMY, feed))
 }
 
@@ -79,6 +80,7 @@ impl Bench {
             data: Bytes::from(vec![b'1'; bytes]),
             author: None,
             id: None,
+            tags: None,
         };
         at_once(self.broker.publish(&room(name), message)).unwrap()
     }
@@ -415,6 +417,7 @@ fn a_feed_that_panics_leaves_the_broker_usable() {
         data: Bytes::from_static(b"1"),
         author: None,
         id: None,
+        tags: None,
     };
     let publish = || broker.publish(&room("a"), message);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(publish));

@@ -47,6 +47,14 @@ impl Role {
         }
     }
 
+    /// The setting that names its credentials, for a person.
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Operator | Self::Node => "nats.credentials (--nats-credentials)",
+            Self::Moderator => "nats.moderatorCredentials (--nats-moderator-credentials)",
+        }
+    }
+
     /// Where answers to this role's requests arrive.
     pub fn inbox_prefix(self) -> String {
         format!("_INBOX_{}", self.name())
@@ -55,8 +63,9 @@ impl Role {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("nats.credentials (--nats-credentials): {} {problem}", file.display())]
+    #[error("{setting}: {} {problem}", file.display())]
     Credentials {
+        setting: &'static str,
         file: PathBuf,
         problem: credentials::Problem,
     },
@@ -119,6 +128,7 @@ impl Account {
         }
         let read = |file: &PathBuf| {
             Credentials::read(file).map_err(|problem| Error::Credentials {
+                setting: role.setting(),
                 file: file.clone(),
                 problem,
             })

@@ -210,6 +210,11 @@ impl Connection {
         answers
     }
 
+    /// The most bytes that the server takes in a message.
+    pub fn largest(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+
     /// Sends without asking for an answer, unless the connection has ended.
     pub async fn tell(&self, subject: String, payload: Bytes) {
         if !self.has_ended() {
@@ -277,6 +282,9 @@ impl Waiting {
     }
 }
 
+/// What the servers say of a publish to an inbox: nodes publish there to answer calls, and may do so for some seconds.
+const LATE_ANSWER: &str = "Permissions Violation for Publish to \"_INBOX_";
+
 fn on_event_of(
     event: &Event,
     life: &watch::Sender<Life>,
@@ -298,7 +306,15 @@ fn on_event_of(
             return;
         }
         Event::SlowConsumer(_) => Incident::Dropped,
-        Event::ServerError(error) => Incident::Refused(error.to_string()),
+        Event::ServerError(error) => {
+            let error = error.to_string();
+            // An answer to another node's call that came too late for the servers to let it through.
+            if error.contains(LATE_ANSWER) {
+                tracing::debug!(error, "NATS: an answer was too late");
+                return;
+            }
+            Incident::Refused(error)
+        }
         Event::Connected | Event::Draining | Event::ClientError(_) => return,
     };
     // Nobody listens any more when the node shuts down.

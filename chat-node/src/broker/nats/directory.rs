@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::stream::select;
+use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::Connection;
@@ -66,8 +67,12 @@ impl Directory {
     pub async fn keep(self: Arc<Self>, link: Arc<Link>) {
         loop {
             let connection = link.connected().await;
-            if let Some(messages) = connection.subscribe("c.node.>".to_owned()).await {
-                self.keep_over(&link, &connection, messages).await;
+            // Not all of a node's subjects: a call to a node that is gone must have nobody who listens.
+            let hellos = connection.subscribe("c.node.*.hello".to_owned()).await;
+            let byes = connection.subscribe("c.node.*.bye".to_owned()).await;
+            if let (Some(hellos), Some(byes)) = (hellos, byes) {
+                self.keep_over(&link, &connection, select(hellos, byes))
+                    .await;
             }
         }
     }
@@ -76,7 +81,7 @@ impl Directory {
         &self,
         link: &Link,
         connection: &Arc<Connection>,
-        mut messages: async_nats::Subscriber,
+        mut messages: impl Stream<Item = async_nats::Message> + Unpin,
     ) {
         let replaced = link.replaced(connection);
         tokio::pin!(replaced);
@@ -86,7 +91,14 @@ impl Directory {
             tokio::select! {
                 _ = hello.tick() => self.say_hello(connection).await,
                 message = messages.next() => match message {
-                    Some(message) => self.hear(&message.subject, &message.payload, Instant::now()),
+                    Some(message) => {
+                        let is_new =
+                            self.hear(&message.subject, &message.payload, Instant::now());
+                        // Whoever comes knows all others at once, and not only after their next hellos.
+                        if is_new {
+                            self.say_hello(connection).await;
+                        }
+                    }
                     None => return,
                 },
                 () = &mut replaced => return,
@@ -111,26 +123,25 @@ impl Directory {
         }
     }
 
-    fn hear(&self, subject: &str, payload: &[u8], now: Instant) {
+    /// Returns whether somebody said hello who was not known.
+    fn hear(&self, subject: &str, payload: &[u8], now: Instant) -> bool {
         let mut tokens = subject.split('.').skip(2);
         let (Some(node), Some(what)) = (tokens.next(), tokens.next()) else {
-            return;
+            return false;
         };
         if node == self.node {
-            return;
+            return false;
         }
         let mut others = self.others();
         match what {
             "bye" => {
                 others.remove(node);
+                false
             }
             // A later release may say more, or something else: what cannot be read is no hello.
-            "hello" => {
-                if let Ok(load) = serde_json::from_slice::<NodeLoad>(payload) {
-                    others.insert(node.to_owned(), (load, now));
-                }
-            }
-            _ => {}
+            "hello" => serde_json::from_slice::<NodeLoad>(payload)
+                .is_ok_and(|load| others.insert(node.to_owned(), (load, now)).is_none()),
+            _ => false,
         }
     }
 }
@@ -161,17 +172,16 @@ mod tests {
         directory.announce(load("b"));
         let hello = |node: &str, now| {
             let payload = serde_json::to_vec(&load(node)).unwrap();
-            directory.hear(&format!("c.node.{node}.hello"), &payload, now);
+            directory.hear(&format!("c.node.{node}.hello"), &payload, now)
         };
         let now = Instant::now();
-        hello("c", now);
-        hello("a", now);
-        hello("b", now);
+        assert!(hello("c", now) && hello("a", now));
+        assert!(!hello("a", now) && !hello("b", now), "nobody new");
         assert_eq!(names(&directory, now), ["a", "b", "c"]);
-        directory.hear("c.node.a.bye", b"", now);
+        assert!(!directory.hear("c.node.a.bye", b"", now));
         assert_eq!(names(&directory, now), ["b", "c"]);
         let later = now + SILENCE;
-        hello("a", later);
+        assert!(hello("a", later));
         assert_eq!(names(&directory, later), ["a", "b"]);
     }
 
@@ -185,7 +195,7 @@ mod tests {
             ("c.node.a", ""),
             ("c", ""),
         ] {
-            directory.hear(subject, payload.as_bytes(), now);
+            assert!(!directory.hear(subject, payload.as_bytes(), now));
         }
         assert!(names(&directory, now).is_empty());
     }

@@ -10,7 +10,9 @@ use data_encoding::BASE64;
 use prost::Message as _;
 use serde_json::value::RawValue;
 
-use super::super::{Author, MAX_INFO_BYTES, Message, Publication};
+use super::super::{
+    Author, MAX_INFO_BYTES, MAX_TAGS_BYTES, Message, Publication, Tags, tags_bytes,
+};
 use super::subject::{Kind, RoomToken};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::protocol::compact::compact;
@@ -36,6 +38,8 @@ pub enum Undeliverable {
     ForeignRoom,
     #[error("its author is not a session, or has too much info")]
     BadAuthor,
+    #[error("its tags have more than {MAX_TAGS_BYTES} bytes")]
+    BadTags,
     #[error("its data has {0} bytes, more than {MAX_DATA_BYTES}")]
     TooLarge(usize),
     #[error("its data cannot be handed to clients: {0}")]
@@ -57,10 +61,48 @@ pub fn encode(room: &RoomName, message: &Message, accepted_at_ms: i64) -> Bytes 
         content_type: stored::ContentType::Json.into(),
         data: message.data.clone(),
         author: stored_author(message),
+        tags: stored_tags(message),
         accepted_at_ms,
         ..Default::default()
     };
     event.encode_to_vec().into()
+}
+
+/// What stands in a room where its messages up to a sequence were erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    pub room: RoomName,
+    pub up_to: u64,
+}
+
+/// The bytes to store for an erasure.
+pub fn encode_erasure(room: &RoomName, up_to: u64, at_ms: i64) -> Bytes {
+    let event = stored::Event {
+        kind: stored::Kind::Erasure.into(),
+        room: room.as_str().to_owned(),
+        accepted_at_ms: at_ms,
+        target: up_to,
+        ..Default::default()
+    };
+    event.encode_to_vec().into()
+}
+
+/// The erasure that is stored under a subject of `token` and `kind`, if it is one.
+pub fn erasure(token: RoomToken, kind: Kind, payload: &Bytes) -> Option<Erasure> {
+    if kind != Kind::Annotation {
+        return None;
+    }
+    let event = stored::Event::decode(payload.clone()).ok()?;
+    let is_one = event.kind() == stored::Kind::Erasure && RoomToken::of(&event.room) == token;
+    let room = RoomName::parse(&event.room, 255).ok()?;
+    is_one.then_some(Erasure {
+        room,
+        up_to: event.target,
+    })
+}
+
+fn stored_tags(message: &Message) -> Tags {
+    message.tags.as_deref().cloned().unwrap_or_default()
 }
 
 fn stored_author(message: &Message) -> Option<stored::Author> {
@@ -83,7 +125,7 @@ pub fn decode(
     let event = stored::Event::decode(payload).map_err(Undeliverable::Malformed)?;
     match (event.kind(), kind) {
         (stored::Kind::Message, Kind::Message) => {}
-        (stored::Kind::Annotation, Kind::Annotation) => return Ok(None),
+        (stored::Kind::Annotation | stored::Kind::Erasure, Kind::Annotation) => return Ok(None),
         _ => return Err(Undeliverable::UnknownKind),
     }
     if RoomToken::of(&event.room) != token {
@@ -97,12 +139,17 @@ pub fn decode(
     let content_type = event.content_type();
     let data = json(content_type, event.data)?;
     let author = event.author.map(author).transpose()?;
+    if tags_bytes(&event.tags) > MAX_TAGS_BYTES {
+        return Err(Undeliverable::BadTags);
+    }
+    let tags = (!event.tags.is_empty()).then(|| Arc::new(event.tags));
     Ok(Some(Event {
         room,
         publication: Arc::new(Publication {
             offset,
             data,
             author,
+            tags,
         }),
     }))
 }
@@ -150,6 +197,7 @@ pub fn is_same(room: &RoomName, message: &Message, payload: Bytes) -> bool {
         event.kind() == stored::Kind::Message
             && event.room == room.as_str()
             && event.data == message.data
+            && event.tags == stored_tags(message)
             && author_id(event.author.as_ref()) == author_id(stored_author(message).as_ref())
     })
 }
@@ -204,6 +252,7 @@ mod tests {
                 data: Bytes::from_static(b"[1]"),
                 author: author.clone(),
                 id: None,
+                tags: None,
             };
             let payload = encode(&room(), &message, 5);
             let event = read(payload.clone()).unwrap().unwrap();
@@ -212,6 +261,7 @@ mod tests {
                 offset: 7,
                 data: message.data.clone(),
                 author,
+                tags: None,
             };
             assert_eq!(*event.publication, expected);
             assert!(is_same(&room(), &message, payload));
@@ -317,6 +367,7 @@ mod tests {
             data: data.into(),
             author: None,
             id: None,
+            tags: None,
         };
         let payload = encode(&room(), &message("1"), 5);
         assert!(!is_same(&room(), &message("2"), payload.clone()));

@@ -168,7 +168,11 @@ impl Follower {
                 time,
                 payload: message.payload,
             }),
-            None => Entry { time, event: None },
+            None => Entry {
+                time,
+                event: None,
+                erased: None,
+            },
         };
         self.shard.change(|state| state.log.offer(sequence, entry)) == Offered::Reused
     }
@@ -182,13 +186,18 @@ impl Follower {
             time,
             payload,
         } = stored;
+        let erased = event::erasure(room, kind, &payload).map(Box::new);
         let event = event::decode(room, kind, sequence, payload).unwrap_or_else(|error| {
             self.health.metrics().undeliverable.inc();
             let stream = streams::stream_name(self.shard.index);
             tracing::warn!("NATS: message {sequence} of stream {stream} is skipped: {error}");
             None
         });
-        Entry { time, event }
+        Entry {
+            time,
+            event,
+            erased,
+        }
     }
 
     /// Hands on what the log has newly got.

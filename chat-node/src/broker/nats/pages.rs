@@ -21,10 +21,12 @@ pub async fn page(
     reads: RoomReads,
     shard: Arc<Shard>,
     room: RoomName,
-    query: HistoryQuery,
+    mut query: HistoryQuery,
     patience: Duration,
 ) -> Result<HistoryPage, Error> {
     shard.readable(patience).await?;
+    // A replica that lags may have it still.
+    query.after = query.after.max(shard.lock().log.erased_up_to(&room));
     let since = query.since.as_ref();
     let epoch = shard.lock().epoch.clone();
     let is_foreign = |since: &Position| !since.epoch.is_empty() && since.epoch != epoch;

@@ -57,8 +57,8 @@ impl Publisher {
         shard.ready(self.timeout).await?;
         let id = message_id(&room, &message);
         let payload = event::encode(&room, &message, now_ms());
-        let attempts = self.attempts(&shard, &room, &id, payload, deadline);
-        let Some(ack) = attempts.await? else {
+        let subject = subject::messages(shard.index, &room);
+        let Some(ack) = (self.attempts(&shard, &subject, &id, payload, deadline)).await? else {
             let text = format!(
                 "stream {} acknowledged nothing within {:?}; publishes answer a temporary error",
                 stream_name(shard.index),
@@ -82,11 +82,25 @@ impl Publisher {
         })
     }
 
+    /// Stores something that is no message, and returns where.
+    pub async fn store(
+        &self,
+        shard: &Shard,
+        subject: &str,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<u64, Error> {
+        let id = random_id();
+        let attempts = self.attempts(shard, subject, &id, payload, deadline);
+        let ack = attempts.await?.ok_or(Error::Unreachable)?;
+        Ok(ack.seq)
+    }
+
     /// Tries until there is an acknowledgement; `None` if there was none before `deadline`.
     async fn attempts(
         &self,
         shard: &Shard,
-        room: &RoomName,
+        subject: &str,
         id: &str,
         payload: Bytes,
         deadline: Instant,
@@ -94,7 +108,7 @@ impl Publisher {
         let mut pause = SHORTEST_PAUSE;
         let begun = Instant::now();
         while Instant::now() < deadline {
-            let attempt = self.attempt(shard, room, id, payload.clone(), deadline);
+            let attempt = self.attempt(shard, subject, id, payload.clone(), deadline);
             match attempt.await {
                 Ok(ack) => return Ok(Some(ack)),
                 Err(Failed::Refused(error)) => {
@@ -125,7 +139,7 @@ impl Publisher {
     async fn attempt(
         &self,
         shard: &Shard,
-        room: &RoomName,
+        subject: &str,
         id: &str,
         payload: Bytes,
         deadline: Instant,
@@ -137,10 +151,13 @@ impl Publisher {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id);
         headers.insert("Nats-Expected-Stream", stream_name(shard.index).as_str());
-        let subject = subject::messages(shard.index, room);
         let begun = Instant::now();
         let until = (begun + self.attempt).min(deadline);
-        let asked = timeout_at(until, connection.ask(subject, Some(headers), payload)).await;
+        let asked = timeout_at(
+            until,
+            connection.ask(subject.to_owned(), Some(headers), payload),
+        )
+        .await;
         let answer = match asked {
             Ok(answers) if answers.is_too_large => {
                 let description = "the message exceeds the server's max_payload".to_owned();
@@ -205,11 +222,15 @@ fn is_final(error: &ApiError) -> bool {
 fn message_id(room: &RoomName, message: &Message) -> String {
     match message.key(room) {
         Some(key) => HEXLOWER.encode(&key),
-        None => format!("{:032x}", fastrand::u128(..)),
+        None => random_id(),
     }
 }
 
-fn now_ms() -> i64 {
+fn random_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as i64)
 }

@@ -98,6 +98,10 @@ impl Resumes {
                 }
                 let low = state.log.low();
                 if covered >= low {
+                    if state.log.erased_up_to(&room) > from {
+                        drop(state);
+                        return unrecovered(&shard);
+                    }
                     // Read under the same lock as the position: this is the cut.
                     publications.extend(state.log.since(&room, covered));
                     return Ok(Joined {
@@ -216,7 +220,7 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
     }
     let (mut publications, mut bytes, mut too_much) = (Vec::new(), 0, false);
     let until = newest.unwrap_or(0).min(low);
-    reads
+    let erased = reads
         .forward(room, from, until, u64::MAX, |publication| {
             if publication.offset > low {
                 return ControlFlow::Break(());
@@ -231,7 +235,7 @@ async fn read(reads: &RoomReads, room: &Subjects, from: u64, low: u64) -> Result
         })
         .await?;
     let was_dropped = from + 1 < reads.first(room.shard).await?;
-    if was_dropped || too_much {
+    if was_dropped || too_much || erased > from {
         return Ok(incomplete);
     }
     Ok(Missed {

@@ -210,9 +210,18 @@ impl RoomReads {
 
     /// The first sequence that the stream still has.
     pub async fn first(&self, shard: ShardIndex) -> Result<u64, Error> {
+        Ok(self.ends(shard).await?.0)
+    }
+
+    /// The last sequence that the stream has given.
+    pub async fn last(&self, shard: ShardIndex) -> Result<u64, Error> {
+        Ok(self.ends(shard).await?.1)
+    }
+
+    async fn ends(&self, shard: ShardIndex) -> Result<(u64, u64), Error> {
         for _ in 0..RETRIES {
             if let Info::Led(info) = self.reads.info(shard, None).await {
-                return Ok(info.state.first_seq);
+                return Ok((info.state.first_seq, info.state.last_seq));
             }
             sleep(RETRY).await;
         }
@@ -220,7 +229,7 @@ impl RoomReads {
     }
 
     /// Reads publications after `from`, ascending, until sequence `until`, which exists, has been read or passed, or
-    /// `take` breaks off. `most` is about how many are wanted.
+    /// `take` breaks off. `most` is about how many are wanted. Returns up to where the room was erased, as far as it read.
     pub async fn forward(
         &self,
         room: &Subjects,
@@ -228,8 +237,9 @@ impl RoomReads {
         until: u64,
         most: u64,
         mut take: impl FnMut(Arc<Publication>) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let (mut read, mut retries) = (from, 0);
+        let mut erased = 0;
         while read < until {
             let batch = self
                 .reads
@@ -245,17 +255,20 @@ impl RoomReads {
                 continue;
             };
             for stored in batch.events {
+                if let Some(erasure) = event::erasure(stored.room, stored.kind, &stored.payload) {
+                    erased = erased.max(erasure.up_to);
+                }
                 // What can be given to nobody has been told of when it was new.
                 let event =
                     event::decode(stored.room, stored.kind, stored.sequence, stored.payload);
                 if let Ok(Some(event)) = event
                     && take(event.publication).is_break()
                 {
-                    return Ok(());
+                    return Ok(erased);
                 }
             }
             (read, retries) = (end, 0);
         }
-        Ok(())
+        Ok(erased)
     }
 }

@@ -20,6 +20,7 @@ pub struct Shard {
     seen: watch::Sender<Seen>,
     /// Rooms with members on this node, counted once per worker.
     open: AtomicUsize,
+    first_opened: Notify,
     started: Instant,
     linger: Duration,
     /// When it was last used, in milliseconds since `started`.
@@ -89,6 +90,7 @@ impl Shard {
             }),
             seen: watch::Sender::new(Seen { ready, pos }),
             open: AtomicUsize::new(0),
+            first_opened: Notify::new(),
             started: Instant::now(),
             linger,
             used_at: AtomicU64::new(0),
@@ -118,13 +120,27 @@ impl Shard {
     }
 
     pub fn open(&self) {
-        self.open.fetch_add(1, Relaxed);
+        if self.open.fetch_add(1, Relaxed) == 0 {
+            self.first_opened.notify_one();
+        }
         self.touch();
     }
 
     pub fn close(&self) {
         self.touch();
         self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether rooms have members on this node.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Relaxed) > 0
+    }
+
+    /// Waits until rooms have members on this node. One task may wait.
+    pub async fn opened(&self) {
+        while !self.is_open() {
+            self.first_opened.notified().await;
+        }
     }
 
     /// Somebody uses the shard: it is followed for a while.
@@ -142,7 +158,7 @@ impl Shard {
 
     pub fn is_used(&self) -> bool {
         let used_at = Duration::from_millis(self.used_at.load(Relaxed));
-        self.open.load(Relaxed) > 0 || self.started.elapsed() < used_at + self.linger
+        self.is_open() || self.started.elapsed() < used_at + self.linger
     }
 
     /// Sequence `exists` was seen by somebody: the follower looks whether it comes.

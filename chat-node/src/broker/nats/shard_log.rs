@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use foldhash::fast::RandomState;
 
-use super::event::Event;
+use super::event::{Erasure, Event};
 use crate::broker::Publication;
 use crate::ids::RoomName;
 
@@ -20,6 +20,8 @@ use crate::ids::RoomName;
 pub struct Entry {
     pub time: SystemTime,
     pub event: Option<Event>,
+    /// It says that earlier ones of its room were erased.
+    pub erased: Option<Box<Erasure>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,8 @@ pub struct ShardLog {
     slots: VecDeque<Slot>,
     /// Each room's newest sequence in the log.
     newest: HashMap<RoomName, u64, RandomState>,
+    /// How far rooms were erased, and where the log says so.
+    erased: HashMap<RoomName, Erased, RandomState>,
     bytes: usize,
     /// Entries that came before one that is still missing.
     held: BTreeMap<u64, Entry>,
@@ -60,6 +64,12 @@ pub struct ShardLog {
     delivered: u64,
     /// When the newest entry was stored that the log has had.
     newest_time: Option<SystemTime>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Erased {
+    up_to: u64,
+    at: u64,
 }
 
 #[derive(Debug)]
@@ -84,6 +94,7 @@ impl ShardLog {
             low,
             slots: VecDeque::new(),
             newest: HashMap::default(),
+            erased: HashMap::default(),
             bytes: 0,
             held: BTreeMap::new(),
             held_bytes: 0,
@@ -158,6 +169,7 @@ impl ShardLog {
             // A gap that alone fills the log: start anew behind it. Nothing is left to be delivered before it.
             self.slots.clear();
             self.newest.clear();
+            self.erased.clear();
             self.bytes = 0;
             self.low = until - 1;
             self.delivered = self.delivered.max(self.low);
@@ -197,7 +209,43 @@ impl ShardLog {
             };
         }
         self.bytes += size(entry.as_ref());
+        let erased = entry.as_ref().and_then(|entry| entry.erased.clone());
         self.slots.push_back(Slot { entry, previous });
+        if let Some(erasure) = erased {
+            self.erase(*erasure, sequence);
+        }
+    }
+
+    /// Forgets what was erased, as the entry at `at` says.
+    fn erase(&mut self, Erasure { room, up_to }: Erasure, at: u64) {
+        let mut sequence = self.newest.get(&room).copied().unwrap_or(0);
+        let mut kept = 0;
+        while let Some(previous) = self.slot(sequence).map(|slot| slot.previous) {
+            if sequence > up_to {
+                kept = sequence;
+            } else if let Some(slot) = self.slot_mut(sequence) {
+                let before = size(slot.entry.as_ref());
+                slot.previous = 0;
+                if let Some(entry) = &mut slot.entry {
+                    entry.event = None;
+                }
+                let after = size(slot.entry.as_ref());
+                self.bytes = self.bytes - before + after;
+            }
+            sequence = previous;
+        }
+        match self.slot_mut(kept) {
+            Some(oldest_kept) => oldest_kept.previous = 0,
+            None => {
+                self.newest.remove(&room);
+            }
+        }
+        self.erased.insert(room, Erased { up_to, at });
+    }
+
+    /// Up to here the room's messages were erased, as far as the log knows; else 0.
+    pub fn erased_up_to(&self, room: &RoomName) -> u64 {
+        self.erased.get(room).map_or(0, |erased| erased.up_to)
     }
 
     /// The next event to deliver, in order, once each.
@@ -231,10 +279,20 @@ impl ShardLog {
             {
                 self.newest.remove(&event.room);
             }
+            if let Some(erasure) = slot.entry.and_then(|entry| entry.erased)
+                && (self.erased.get(&erasure.room)).is_some_and(|erased| erased.at == self.low)
+            {
+                self.erased.remove(&erasure.room);
+            }
         }
         if self.newest.capacity() > 1024 && self.newest.capacity() > 8 * self.newest.len() {
             self.newest.shrink_to(2 * self.newest.len());
         }
+    }
+
+    fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
+        let index = sequence.checked_sub(self.low + 1)?;
+        self.slots.get_mut(usize::try_from(index).ok()?)
     }
 
     fn slot(&self, sequence: u64) -> Option<&Slot> {
@@ -334,6 +392,7 @@ mod tests {
             offset: sequence,
             data: Bytes::from_static(b"\"0123456789\""),
             author: None,
+            tags: None,
         };
         let event = Event {
             room: room(name),
@@ -342,6 +401,7 @@ mod tests {
         Entry {
             time: at(sequence),
             event: Some(event),
+            erased: None,
         }
     }
 

@@ -64,6 +64,11 @@ pub fn messages(shard: ShardIndex, room: &RoomName) -> String {
     format!("c.in.{shard}.{}.m", RoomToken::of(room.as_str()))
 }
 
+/// Where a node publishes what is said about a room's messages.
+pub fn annotations(shard: ShardIndex, room: &RoomName) -> String {
+    format!("c.in.{shard}.{}.a", RoomToken::of(room.as_str()))
+}
+
 /// Every stored event of a room.
 pub fn events(shard: ShardIndex, room: &RoomName) -> String {
     format!("c.in.{shard}.{}.*", RoomToken::of(room.as_str()))
@@ -72,6 +77,16 @@ pub fn events(shard: ShardIndex, room: &RoomName) -> String {
 /// The live copies of a shard's events, which only the server publishes.
 pub fn live(shard: ShardIndex) -> String {
     format!("c.live.{shard}.>")
+}
+
+/// What happens in a room and is not kept.
+pub fn ephemeral(shard: ShardIndex, room: &RoomName) -> String {
+    format!("c.eph.{shard}.{}", RoomToken::of(room.as_str()))
+}
+
+/// What happens in the rooms of a shard and is not kept.
+pub fn ephemerals(shard: ShardIndex) -> String {
+    format!("c.eph.{shard}.>")
 }
 
 /// The room and kind of a stored event or of its live copy.

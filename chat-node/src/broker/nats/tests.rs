@@ -1,5 +1,6 @@
 //! The broker over a real nats-server: what every broker promises, and what only this one does.
 
+mod calls;
 mod holes;
 mod liar;
 mod moving_log;
@@ -13,6 +14,8 @@ use super::account::{Account, Role};
 use super::shard_log::Caps;
 use super::{Nats, Settings};
 use crate::broker::contract::keeps_the_contract;
+use crate::broker::contract::node::Recorder;
+use crate::broker::peers::{CallError, Event, Gathered, Peer, Pending, Request, Response};
 use crate::broker::{
     Answer, Broker, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position, Readable,
 };
@@ -40,6 +43,7 @@ fn settings(server: &Server) -> Settings {
     };
     Settings {
         account: Account::new(&servers, Role::Node).unwrap(),
+        moderator: Some(Account::new(&servers, Role::Moderator).unwrap()),
         node: "test".to_owned(),
         shards: SHARDS,
         message_bytes: 65_536,
@@ -51,26 +55,30 @@ fn settings(server: &Server) -> Settings {
     }
 }
 
-async fn on_its_own_server(feed: Arc<dyn Feed>) -> Arc<dyn Broker> {
+async fn on_its_own_server(recorder: Arc<Recorder>) -> Arc<dyn Broker> {
     let server = Server::start(SHARDS).await;
-    with(feed, server, |_| {}).await
+    with(recorder.clone(), recorder, server, |_| {}).await
 }
 
 /// The same with a log that holds nearly nothing, so that nearly everything is read from the stream.
-async fn with_a_short_log(feed: Arc<dyn Feed>) -> Arc<dyn Broker> {
+async fn with_a_short_log(recorder: Arc<Recorder>) -> Arc<dyn Broker> {
     let server = Server::start(SHARDS).await;
-    with(feed, server, |settings| settings.log.entries = 3).await
+    with(recorder.clone(), recorder, server, |settings| {
+        settings.log.entries = 3
+    })
+    .await
 }
 
 async fn with(
     feed: Arc<dyn Feed>,
+    peer: Arc<dyn Peer>,
     server: Server,
     change: impl Fn(&mut Settings),
 ) -> Arc<dyn Broker> {
     let mut settings = settings(&server);
     change(&mut settings);
     let metrics = Metrics::new(1).unwrap().nats().unwrap();
-    let nats = Nats::start(settings, feed, metrics);
+    let nats = Nats::start(settings, feed, peer, metrics);
     server::until("the broker to be ready", async || nats.readiness().is_ok()).await;
     Arc::new(OnItsOwnServer {
         nats,
@@ -99,6 +107,10 @@ impl Broker for OnItsOwnServer {
         self.nats.history(room, query)
     }
 
+    fn erase(&self, room: &RoomName) -> Answer<()> {
+        self.nats.erase(room)
+    }
+
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
         self.nats.readable_after(room, readable)
     }
@@ -113,6 +125,23 @@ impl Broker for OnItsOwnServer {
 
     fn nodes(&self) -> Vec<NodeLoad> {
         self.nats.nodes()
+    }
+
+    fn call(
+        &self,
+        node: &str,
+        request: Request,
+        patience: Duration,
+    ) -> Pending<Result<Response, CallError>> {
+        self.nats.call(node, request, patience)
+    }
+
+    fn call_others(&self, request: Request, patience: Duration) -> Pending<Gathered> {
+        self.nats.call_others(request, patience)
+    }
+
+    fn tell_others(&self, room: &RoomName, event: Event) {
+        self.nats.tell_others(room, event);
     }
 
     fn leave(&self) -> Answer<()> {

@@ -98,7 +98,7 @@ fn permissions(role: Role, shards: u16) -> Option<Permissions> {
 }
 
 /// The servers' configuration: one account with a user for each role, known by public key.
-fn accounts(account: &str, shards: u16, public_key: impl Fn(Role) -> String) -> String {
+pub fn accounts(account: &str, shards: u16, public_key: impl Fn(Role) -> String) -> String {
     let users: String = Role::ALL
         .map(|role| user(role, &public_key(role), shards))
         .concat();

@@ -9,7 +9,7 @@ use super::wire::push::Event;
 use super::wire::reply::Body;
 use crate::broker::{Author, Publication};
 use crate::protocol::push::Push;
-use crate::protocol::reply::{Connected, Reply, Subscribed, VERSION, message};
+use crate::protocol::reply::{Connected, Reply, Subscribed, VERSION};
 
 /// Appends the reply to command `id`.
 pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
@@ -34,9 +34,20 @@ pub fn write_reply(out: &mut Vec<u8>, id: u32, reply: &Reply) {
             epoch: page.position.epoch.to_string(),
             offset: page.position.offset,
         }),
+        Reply::Presence(members) => {
+            let listed = members.listed.iter();
+            let entry = |member: &Author| (member.client.to_string(), client_info(member));
+            Body::Presence(wire::PresenceResult {
+                presence: listed.map(entry).collect(),
+            })
+        }
+        Reply::PresenceStats(members) => Body::PresenceStats(wire::PresenceStatsResult {
+            num_clients: u32::try_from(members.count).unwrap_or(u32::MAX),
+            num_users: u32::try_from(members.users.len()).unwrap_or(u32::MAX),
+        }),
         Reply::Refused(refusal) => Body::Error(wire::Error {
             code: refusal.code.code(),
-            message: message(refusal),
+            message: refusal.message().into_owned(),
             temporary: refusal.code.temporary(),
         }),
     };
@@ -55,6 +66,18 @@ pub fn write_push(out: &mut Vec<u8>, push: &Push<'_>) {
             Event::Unsubscribe(wire::Unsubscribe {
                 code: why.code(),
                 reason: why.reason().to_owned(),
+            }),
+        ),
+        Push::Join(room, member) => (
+            room.as_str().to_owned(),
+            Event::Join(wire::Presence {
+                info: Some(client_info(member)),
+            }),
+        ),
+        Push::Leave(room, member) => (
+            room.as_str().to_owned(),
+            Event::Leave(wire::Presence {
+                info: Some(client_info(member)),
             }),
         ),
         Push::Disconnect(reason) => (
@@ -103,7 +126,7 @@ fn connected(connected: &Connected) -> wire::ConnectResult {
             .map(|room| (room.room.as_str().to_owned(), subscribed(room)))
             .collect(),
         ping: connected.ping_seconds as u32,
-        pong: connected.ping_seconds > 0,
+        pong: connected.pong && connected.ping_seconds > 0,
         session,
         node,
     }
@@ -141,6 +164,7 @@ fn publication(publication: &Publication) -> wire::Publication {
         data: publication.data.clone(),
         info: publication.author.as_ref().map(client_info),
         offset: publication.offset,
+        tags: publication.tags.as_deref().cloned().unwrap_or_default(),
     }
 }
 

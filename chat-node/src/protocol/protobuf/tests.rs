@@ -120,6 +120,7 @@ fn replies_and_pushes_say_what_those_in_json_say() {
             conn_info: Some(Bytes::from_static(b"{\"name\":\"Ann\"}")),
             ..Author::plain(UserId::ANONYMOUS, SessionId::random())
         }),
+        tags: Some(Arc::new([("kind".to_owned(), "note".to_owned())].into())),
     });
     let room = RoomName::parse("lobby", 255).unwrap();
     let reply = Reply::Subscribe(Subscribed {
@@ -158,6 +159,7 @@ fn replies_and_pushes_say_what_those_in_json_say() {
     };
     assert_eq!(subscribed.publications, std::slice::from_ref(&pushed));
     assert_eq!(pushed.data, publication.data);
+    assert_eq!(pushed.tags["kind"], "note");
     assert_eq!(pushed.info.unwrap().conn_info, "{\"name\":\"Ann\"}");
     assert!(rest.is_empty());
 }
@@ -171,6 +173,7 @@ fn tokens_are_read_and_expiry_is_told() {
         format!("{:?}", command.request)
     };
     let connect = wire::ConnectRequest {
+        data: Bytes::from_static(b"{\"name\":\"Ann\"}"),
         token: "T1".to_owned(),
         subs: [(
             "news".to_owned(),
@@ -181,6 +184,7 @@ fn tokens_are_read_and_expiry_is_told() {
             },
         )]
         .into(),
+        ..Default::default()
     };
     let connect = read(Method::Connect(connect));
     assert!(

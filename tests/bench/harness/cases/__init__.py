@@ -8,6 +8,7 @@ from .connects import connects
 from .fan_out import one_room, small_rooms
 from .inbound import inbound
 from .memory import memory
+from .memory_streams import memory_streams
 from .peers import peers
 from .stalled import stalled
 
@@ -15,6 +16,7 @@ ALL = {
     "one-room": one_room,
     "small-rooms": small_rooms,
     "memory": memory,
+    "memory-streams": memory_streams,
     "stalled": stalled,
     "inbound": inbound,
     "connects": connects,

@@ -16,8 +16,7 @@ export async function errors_have_their_codes(stage) {
     ['a message nested too deep', () => room.sub.publish(JSON.parse('['.repeat(300) + ']'.repeat(300))), 107],
     ['history of another epoch', () => room.sub.history({ limit: 1, since: { offset: 1, epoch: 'other' } }), 112],
     ['rpc', () => sdk.rpc('chat.send', { x: 1 }), 108],
-    ['presence', () => room.sub.presence(), 108],
-    ['presence stats', () => room.sub.presenceStats(), 108],
+    ['presence elsewhere', () => sdk.presence('other'), 103],
   ];
   for (const [what, act, code] of cases) {
     const error = await refused(act());

@@ -115,6 +115,7 @@ impl Setup {
         };
         let settings = Settings {
             account: Account::new(&servers, Role::Node).unwrap(),
+            moderator: None,
             node: "test".to_owned(),
             shards: self.shards,
             message_bytes: 65_536,
@@ -122,7 +123,7 @@ impl Setup {
             patience: self.patience,
         };
         let (counted, times) = (metrics.nats().unwrap(), self.times);
-        let nats = Nats::start_with(times, settings, feed, counted);
+        let nats = Nats::start_with(times, settings, feed, recorder.clone(), counted);
         let node = Node {
             broker: nats.clone(),
             feed: recorder,

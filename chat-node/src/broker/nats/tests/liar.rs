@@ -68,6 +68,7 @@ impl Liar {
             data: serde_json::to_string(text).unwrap().into(),
             author: None,
             id: None,
+            tags: None,
         };
         let payload = event::encode(room, &message, 0);
         self.write(&subject::messages(0, room), payload)

@@ -19,6 +19,7 @@ fn message(n: usize) -> Message {
         data: n.to_string().into(),
         author: None,
         id: None,
+        tags: None,
     }
 }
 
@@ -26,10 +27,15 @@ fn message(n: usize) -> Message {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn resumes_from_below_the_log_catch_up_with_it() {
     let server = Server::start(1).await;
-    let broker = with(Arc::new(Nowhere), server, |settings| {
-        settings.shards = 1;
-        settings.log.entries = 2000;
-    })
+    let broker = with(
+        Arc::new(Nowhere),
+        Arc::<Recorder>::default(),
+        server,
+        |settings| {
+            settings.shards = 1;
+            settings.log.entries = 2000;
+        },
+    )
     .await;
     let room = |name: &str| RoomName::parse(name, 255).unwrap();
     let (busy, quiet) = (room("busy"), (0..200).map(|n| room(&n.to_string())));

@@ -5,23 +5,22 @@ use super::super::liar::{Copy, Outcome, Replica};
 use super::*;
 use crate::broker::contract::promises;
 
-async fn with_its_log(feed: Arc<dyn Feed>) -> Arc<dyn Broker> {
+async fn with_its_log(feed: Arc<node::Recorder>) -> Arc<dyn Broker> {
     among_liars(feed, Setup::default()).await
 }
 
 /// The log holds nearly nothing: nearly everything is read from the stream.
-async fn from_the_stream(feed: Arc<dyn Feed>) -> Arc<dyn Broker> {
+async fn from_the_stream(feed: Arc<node::Recorder>) -> Arc<dyn Broker> {
     among_liars(feed, Setup::with_log_of(3)).await
 }
 
-async fn among_liars(feed: Arc<dyn Feed>, setup: Setup) -> Arc<dyn Broker> {
+async fn among_liars(feed: Arc<node::Recorder>, setup: Setup) -> Arc<dyn Broker> {
     let liar = Liar::start(1).await;
     let setup = Setup {
         patience: Duration::from_secs(15),
         ..setup
     };
-    let recorder = Arc::default();
-    let rig = setup.join_feeding(liar, feed, recorder).await;
+    let rig = setup.join_feeding(liar, feed.clone(), feed).await;
     rig.is_ready().await;
     lie_always(&rig.liar);
     Arc::new(OnItsOwnServer {

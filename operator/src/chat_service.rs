@@ -1,0 +1,277 @@
+//! The controller of ChatServices: what it watches, and reconcile = the calls below, a file each.
+
+pub mod apply;
+pub mod build;
+mod context;
+pub mod fetch;
+pub mod status;
+pub mod streams;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::watcher;
+use kube::{Api, Resource, ResourceExt};
+use natter_crds::{ChatService, Reason};
+use tracing::{Instrument as _, info, info_span, warn};
+
+use self::build::Kind;
+use self::build::metadata::{Component, MANAGED_BY};
+use self::fetch::Observed;
+use self::status::{Nats, Report, Workload};
+use self::validate::NatsServers;
+pub use context::Context;
+
+/// What reconciles fail by.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    #[error(transparent)]
+    Validate(#[from] validate::Error),
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    #[error("failed to write the status")]
+    Status(#[source] kube::Error),
+}
+
+impl Error {
+    /// The error as a user of the resource reads it.
+    fn problem(&self) -> (Reason, String) {
+        let reason = match self {
+            Self::Validate(validate::Error::Invalid(_)) | Self::Build(_) => Reason::Invalid,
+            Self::Validate(validate::Error::Secret(_)) => Reason::SecretNotReady,
+            Self::Apply(apply::Error::NotOwned { .. }) => Reason::NotOwned,
+            Self::Fetch(_) | Self::Apply(_) | Self::Status(_) => Reason::ApplyFailed,
+        };
+        let text = match self {
+            Self::Fetch(error) => format!("{error}: {}", apply::reason(&error.source)),
+            other => other.to_string(),
+        };
+        (reason, text)
+    }
+}
+
+/// Works until `stop`; reconciles under way end first.
+pub async fn run(
+    context: Arc<Context>,
+    namespace: Option<&str>,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    // A burst of events about the objects of one ChatService is one reconcile.
+    let config = controller::Config::default()
+        .concurrency(concurrency)
+        .debounce(Duration::from_millis(200));
+    let ours =
+        || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
+    let services: Api<ChatService> = api(&context, namespace);
+    Controller::new(services, watcher::Config::default())
+        .with_config(config)
+        .owns(children::<Deployment>(&context, namespace), ours())
+        .owns(children::<StatefulSet>(&context, namespace), ours())
+        .owns(children::<Service>(&context, namespace), ours())
+        .owns(children::<ConfigMap>(&context, namespace), ours())
+        .owns(children::<Secret>(&context, namespace), ours())
+        .owns(children::<ServiceAccount>(&context, namespace), ours())
+        .owns(children::<PodDisruptionBudget>(&context, namespace), ours())
+        .owns(children::<NetworkPolicy>(&context, namespace), ours())
+        .graceful_shutdown_on(stop)
+        .run(reconcile, retry, context)
+        .for_each(|result| async move {
+            // Failed reconciles are logged where they end; this is about watches.
+            if let Err(
+                error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_)),
+            ) = result
+            {
+                warn!(%error, "a watch failed, and is tried again");
+            }
+        })
+        .await;
+}
+
+fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
+        None => Api::all(context.client.clone()),
+    }
+}
+
+/// Names and owners are enough to know whose reconcile it is; Secrets' contents stay where they are.
+fn children<K>(context: &Context, namespace: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+{
+    api(context, namespace)
+}
+
+async fn reconcile(service: Arc<ChatService>, context: Arc<Context>) -> Result<Action, Error> {
+    let namespace = service.namespace().unwrap_or_default();
+    let span = info_span!("reconcile", namespace, name = service.name_any());
+    reconcile_one(&service, &context).instrument(span).await
+}
+
+async fn reconcile_one(service: &ChatService, context: &Context) -> Result<Action, Error> {
+    let uid = service.uid().unwrap_or_default();
+    if service.metadata.deletion_timestamp.is_some() {
+        // Objects go by their owner references, volumes by the policy of their StatefulSet.
+        context.forget(&uid);
+        return Ok(Action::await_change());
+    }
+    let started = Instant::now();
+    context.metrics.running.inc();
+    let mut report = Report::default();
+    let mut result = carry_out(service, context, &mut report).await;
+    report.problem = result.as_ref().err().map(Error::problem);
+    let status = status::of(service, &report, now());
+    match status::update(&context.client, service, &status).await {
+        Ok(true) => context.announce_status(service, &status, &report).await,
+        Ok(false) => {}
+        Err(error) => result = result.and(Err(Error::Status(error))),
+    }
+    context.metrics.running.dec();
+    context
+        .metrics
+        .seconds
+        .observe(started.elapsed().as_secs_f64());
+    match result {
+        Ok(()) => {
+            context.succeeded(&uid);
+            Ok(Action::requeue(next_look(&report)))
+        }
+        Err(error) => {
+            let (reason, text) = error.problem();
+            context.metrics.failed(&reason.to_string());
+            warn!(%reason, error = text, "failed to reconcile");
+            Err(error)
+        }
+    }
+}
+
+/// In whole seconds, as the API server keeps times.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Fills `report` as far as it comes.
+async fn carry_out(
+    service: &ChatService,
+    context: &Context,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let name = service.name_any();
+    let observed = fetch::fetch(&context.client, service).await?;
+    look(report, service, &observed);
+    if service.spec.paused == Some(true) {
+        report.paused = true;
+        return Ok(());
+    }
+    let given = observed.given(&name, context.images.clone());
+    let validated = validate::validate(service, given)?;
+    report.unsupported.clone_from(&validated.unsupported);
+    let labels = validated.selector(Component::Nodes);
+    let labels = labels
+        .iter()
+        .map(|(label, value)| format!("{label}={value}"));
+    report.selector = Some(labels.collect::<Vec<_>>().join(","));
+
+    let objects = build::build(&validated)?;
+    let scope = apply::Scope {
+        namespace: &validated.namespace,
+        uid: &validated.owner.uid,
+    };
+    let applied = apply::apply(
+        &context.client,
+        &context.written,
+        scope,
+        &objects,
+        &observed,
+    )
+    .await?;
+    context.announce_actions(service, &applied.actions).await;
+    for (kind, _, live) in &applied.objects {
+        let workload = || Workload::read(live.metadata.generation, &live.data);
+        match kind {
+            Kind::Deployment => report.nodes = Some(workload()),
+            Kind::StatefulSet => report.nats = Nats::Managed(workload()),
+            _ => {}
+        }
+    }
+    let can_be_asked = match (&validated.nats, &report.nats) {
+        (NatsServers::External(_), _) => true,
+        (NatsServers::Managed(_), Nats::Managed(servers)) => {
+            servers.current && servers.has_quorum()
+        }
+        (NatsServers::Managed(_), _) => false,
+    };
+    if can_be_asked {
+        report.streams = context.set_up_streams(&validated, &observed).await.err();
+    }
+    Ok(())
+}
+
+/// What runs, as far as it can be told without changing anything.
+fn look(report: &mut Report, service: &ChatService, observed: &Observed) {
+    let name = service.name_any();
+    let workload = |kind, component: Component| {
+        let live = observed.object(kind, &format!("{name}-{}", component.name()))?;
+        Some(Workload::read(
+            live.body.metadata.generation,
+            &live.body.data,
+        ))
+    };
+    report.nodes = workload(Kind::Deployment, Component::Nodes);
+    report.nats = match (
+        &service.spec.nats.external,
+        workload(Kind::StatefulSet, Component::Nats),
+    ) {
+        (Some(_), _) => Nats::External,
+        (None, Some(servers)) => Nats::Managed(servers),
+        (None, None) => Nats::Unknown,
+    };
+}
+
+/// Watches tell of every change; this is for what they cannot see.
+fn next_look(report: &Report) -> Duration {
+    if report.streams.is_some() {
+        return Duration::from_secs(10);
+    }
+    // Not all at once.
+    Duration::from_secs(600 + fastrand::u64(0..120))
+}
+
+/// What only an edit can cure waits for the edit; all else is tried again, less and less often.
+fn retry(service: Arc<ChatService>, error: &Error, context: Arc<Context>) -> Action {
+    let failures = context.failed(&service.uid().unwrap_or_default());
+    let longest = match error.problem().0 {
+        Reason::Invalid => return Action::requeue(Duration::from_secs(3600)),
+        // The operator does not watch Secrets of others.
+        Reason::SecretNotReady => 15_000,
+        _ => 300_000,
+    };
+    let pause = 1000u64.saturating_mul(1 << failures.min(10)).min(longest);
+    let pause = pause * 3 / 4 + fastrand::u64(0..pause / 2);
+    info!(
+        name = service.name_any(),
+        failures,
+        pause_ms = pause,
+        "trying again later"
+    );
+    Action::requeue(Duration::from_millis(pause))
+}

@@ -1,0 +1,232 @@
+//! Objects that are wanted -> the API server: server-side apply in order, then what is not wanted any more is deleted.
+//!
+//! Never over an object that somebody else owns. Nothing is written when nothing changed: after a write the operator
+//! remembers what it wrote and what the object looked like; as long as both are the same, there is nothing to do.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::{Client, ResourceExt};
+
+use super::build::metadata::MANAGED_BY;
+use super::build::{Kind, Object};
+use super::fetch::{Observed, api, essence};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{kind} {name} belongs to {owner}: rename the ChatService, or remove the {kind}")]
+    NotOwned {
+        kind: Kind,
+        name: String,
+        owner: String,
+    },
+    #[error("failed to apply {kind} {name}: {}", reason(source))]
+    Apply {
+        kind: Kind,
+        name: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("failed to delete {kind} {name}: {}", reason(source))]
+    Delete {
+        kind: Kind,
+        name: String,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// What the API server says, without the debug output that kube's error has.
+pub fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Something that a human may ask about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Created(Kind, String),
+    Updated(Kind, String),
+    Deleted(Kind, String),
+}
+
+/// What is there after all has been applied.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub objects: Vec<(Kind, String, DynamicObject)>,
+    pub actions: Vec<Action>,
+}
+
+type Key = (String, Kind, String);
+
+/// Hashes of what was written last and of the object as it was then.
+#[derive(Default)]
+pub struct Written(Mutex<HashMap<Key, (blake3::Hash, blake3::Hash)>>);
+
+impl Written {
+    fn is_unchanged(&self, key: &Key, wanted: blake3::Hash, live: blake3::Hash) -> bool {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(key) == Some(&(wanted, live))
+    }
+
+    fn remember(&self, key: Key, wanted: blake3::Hash, live: blake3::Hash) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(key, (wanted, live));
+    }
+
+    /// Forgets a ChatService that is gone.
+    pub fn forget(&self, uid: &str) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|(owner, _, _), _| owner != uid);
+    }
+}
+
+/// Whose objects these are, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    pub namespace: &'a str,
+    /// The ChatService's.
+    pub uid: &'a str,
+}
+
+pub async fn apply(
+    client: &Client,
+    written: &Written,
+    scope: Scope<'_>,
+    wanted: &[Object],
+    observed: &Observed,
+) -> Result<Applied, Error> {
+    let mut applied = Applied::default();
+    for object in wanted {
+        let live = apply_one(
+            client,
+            written,
+            scope,
+            object,
+            observed,
+            &mut applied.actions,
+        )
+        .await?;
+        applied
+            .objects
+            .push((object.kind, object.name.clone(), live));
+    }
+    // Last: what replaces an object is there before it goes.
+    prune(client, scope, wanted, observed, &mut applied.actions).await?;
+    Ok(applied)
+}
+
+async fn apply_one(
+    client: &Client,
+    written: &Written,
+    scope: Scope<'_>,
+    object: &Object,
+    observed: &Observed,
+    actions: &mut Vec<Action>,
+) -> Result<DynamicObject, Error> {
+    let (kind, name) = (object.kind, object.name.clone());
+    let failed = |source| Error::Apply {
+        kind,
+        name: name.clone(),
+        source,
+    };
+    let api = api(client, scope.namespace, kind);
+    let live = match observed.object(kind, &name) {
+        Some(live) => Some(live.body.clone()),
+        // It may be there without our labels.
+        None => api.get_opt(&name).await.map_err(failed)?,
+    };
+    let key = (scope.uid.to_owned(), kind, name.clone());
+    let wanted = hash(&object.body);
+    if let Some(live) = &live {
+        if !is_owned(live, scope.uid) {
+            let owner = owner(live);
+            return Err(Error::NotOwned { kind, name, owner });
+        }
+        if written.is_unchanged(&key, wanted, hash(&essence(live))) {
+            return Ok(live.clone());
+        }
+    }
+    let params = PatchParams::apply(MANAGED_BY).force();
+    let after = api
+        .patch(&name, &params, &Patch::Apply(&object.body))
+        .await
+        .map_err(failed)?;
+    let state = hash(&essence(&after));
+    match &live {
+        None => actions.push(Action::Created(kind, name)),
+        Some(live) if hash(&essence(live)) != state => actions.push(Action::Updated(kind, name)),
+        // The first look after a start: it was as it should be.
+        Some(_) => {}
+    }
+    written.remember(key, wanted, state);
+    Ok(after)
+}
+
+async fn prune(
+    client: &Client,
+    scope: Scope<'_>,
+    wanted: &[Object],
+    observed: &Observed,
+    actions: &mut Vec<Action>,
+) -> Result<(), Error> {
+    let is_wanted = |kind, name: &str| {
+        wanted
+            .iter()
+            .any(|object| object.kind == kind && object.name == name)
+    };
+    for live in &observed.objects {
+        let (kind, name) = (live.kind, live.name.as_str());
+        let is_going = live.body.metadata.deletion_timestamp.is_some();
+        if is_wanted(kind, name) || is_going || !is_owned(&live.body, scope.uid) {
+            continue;
+        }
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: live.body.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match api(client, scope.namespace, kind)
+            .delete(name, &params)
+            .await
+        {
+            Ok(_) => actions.push(Action::Deleted(kind, name.to_owned())),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(source) => {
+                let name = name.to_owned();
+                return Err(Error::Delete { kind, name, source });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hash(value: &serde_json::Value) -> blake3::Hash {
+    blake3::hash(value.to_string().as_bytes())
+}
+
+fn is_owned(object: &DynamicObject, uid: &str) -> bool {
+    let owners = object.metadata.owner_references.iter().flatten();
+    let mut controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers.any(|owner| owner.uid == uid)
+}
+
+/// Who owns an object, in words.
+fn owner(object: &DynamicObject) -> String {
+    let owners = object.metadata.owner_references.iter().flatten();
+    let controller = owners
+        .into_iter()
+        .find(|owner| owner.controller == Some(true));
+    match controller {
+        Some(owner) => format!("{} {}", owner.kind, owner.name),
+        None => "somebody else (it has no owner reference of this ChatService)".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

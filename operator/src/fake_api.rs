@@ -1,0 +1,103 @@
+//! An API server in memory, for tests of what is written and what is not: GET, server-side apply and DELETE of single
+//! objects, and a list of the requests that came.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+type Handle = tower_test::mock::Handle<Request<Body>, Response<Body>>;
+
+#[derive(Clone, Default)]
+pub struct FakeApi {
+    pub objects: Arc<Mutex<BTreeMap<String, Value>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeApi {
+    /// Starts to answer; ends with the runtime of the test.
+    pub fn start() -> (Self, Client) {
+        let (service, handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let api = Self::default();
+        tokio::spawn(api.clone().answer(handle));
+        (api, Client::new(service, "chat"))
+    }
+
+    /// The requests since the last call, `METHOD path` each.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+
+    /// Every object whose path has `part` in it.
+    pub fn objects(&self, part: &str) -> Vec<Value> {
+        let objects = self.objects.lock().unwrap();
+        let found = objects.iter().filter(|(path, _)| path.contains(part));
+        found.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Changes an object behind the operator's back.
+    pub fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
+        edit(self.objects.lock().unwrap().get_mut(path).unwrap());
+    }
+
+    pub fn put(&self, path: &str, object: Value) {
+        self.objects.lock().unwrap().insert(path.to_owned(), object);
+    }
+
+    async fn answer(self, mut handle: Handle) {
+        while let Some((request, send)) = handle.next_request().await {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await.unwrap();
+            let path = parts.uri.path().to_owned();
+            self.requests
+                .lock()
+                .unwrap()
+                .push(format!("{} {path}", parts.method));
+            let (status, body) = self.respond(&parts.method, &path, &body);
+            let response = Response::builder()
+                .status(status)
+                .body(Body::from(body.to_string().into_bytes()));
+            send.send_response(response.unwrap());
+        }
+    }
+
+    fn respond(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Value) {
+        let mut objects = self.objects.lock().unwrap();
+        match (method.as_str(), objects.get(path).cloned()) {
+            ("GET", Some(object)) => (StatusCode::OK, object),
+            ("PATCH", _) if path.ends_with("/status") => {
+                let object = objects.get_mut(path.trim_end_matches("/status")).unwrap();
+                let patch: Value = serde_json::from_slice(body).unwrap();
+                object["status"] = patch["status"].clone();
+                (StatusCode::OK, object.clone())
+            }
+            ("PATCH", before) => {
+                let mut object: Value = serde_json::from_slice(body).unwrap();
+                let uid = before.map_or_else(
+                    || json!(format!("uid of {path}")),
+                    |before| before["metadata"]["uid"].clone(),
+                );
+                object["metadata"]["uid"] = uid;
+                objects.insert(path.to_owned(), object.clone());
+                (StatusCode::OK, object)
+            }
+            ("DELETE", Some(object)) => {
+                let wanted: Value = serde_json::from_slice(body).unwrap();
+                assert_eq!(wanted["preconditions"]["uid"], object["metadata"]["uid"]);
+                objects.remove(path);
+                (
+                    StatusCode::OK,
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+                )
+            }
+            (_, _) => (
+                StatusCode::NOT_FOUND,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound",
+                       "message": format!("{path} not found"), "code": 404}),
+            ),
+        }
+    }
+}
