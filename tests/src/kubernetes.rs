@@ -3,6 +3,7 @@
 //! Everything goes by `kubectl` and `helm`, as a user would do it. Each test has a namespace of its own, in which pods must satisfy
 //! the Pod Security Standard *restricted*; when the test fails, what was in it is printed.
 
+pub mod chat_service;
 mod client_pod;
 mod namespace;
 pub mod operator;
@@ -92,5 +93,10 @@ pub fn parsed(json: &str) -> Value {
 
 /// Asks `check` until it says true.
 pub async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
-    until_some_within(DEADLINE, PAUSE, what, async || check().await.then_some(())).await;
+    until_some(what, async || check().await.then_some(())).await;
+}
+
+/// Asks `check` until it has an answer.
+pub async fn until_some<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+    until_some_within(DEADLINE, PAUSE, what, check).await
 }
