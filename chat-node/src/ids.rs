@@ -89,6 +89,13 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// A number for a name, the same on every node: the first 8 bytes of its BLAKE3, little-endian.
+pub fn hash(name: &str) -> u64 {
+    let hash = blake3::hash(name.as_bytes());
+    let first = hash.as_bytes().first_chunk();
+    u64::from_le_bytes(*first.expect("a hash has 32 bytes"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,6 +153,7 @@ async fn run(
     load: Arc<Load>,
     mut events: mpsc::UnboundedReceiver<Event>,
 ) {
+    shared.broker.serve_worker();
     let worker = Worker::new(index, shared, load);
     let wake = worker.borrow().wake.clone();
     spawn_local(tick(worker.clone()));

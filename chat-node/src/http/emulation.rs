@@ -37,9 +37,10 @@ struct InJson {
 pub async fn emulate(State(front): State<Front>, request: axum::extract::Request) -> Response {
     let in_protobuf = stream::is_octets(request.headers());
     let most = front.shared.live().limits.frame_bytes;
-    let body = match body::read(request.into_body(), most * BESIDE_COMMANDS, &front.shared).await {
+    let patience = front.shared.config.limits.handshake_timeout;
+    let body = match body::read(request.into_body(), most * BESIDE_COMMANDS, patience).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(unread) => return unread.into_response(),
     };
     let Some(request) = parse(body, in_protobuf).filter(|request| !request.data.is_empty()) else {
         return (StatusCode::BAD_REQUEST, EXPECTED).into_response();

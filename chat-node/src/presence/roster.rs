@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::broker::Author;
 use crate::broker::peers::{self, Digest, PresenceChange};
-use crate::ids::RoomName;
+use crate::ids::{self, RoomName};
 use crate::room::registry::WorkerIndex;
 use crate::socket::ConnectionKey;
 
@@ -272,10 +272,8 @@ impl Rosters {
 
 impl Roster {
     fn new(room: &RoomName) -> Self {
-        let hash = blake3::hash(room.as_str().as_bytes());
-        let first = hash.as_bytes().first_chunk::<8>();
         Self {
-            hash: u64::from_le_bytes(*first.expect("a hash has 32 bytes")),
+            hash: ids::hash(room.as_str()),
             own: HashMap::default(),
             version: 0,
             others: HashMap::default(),

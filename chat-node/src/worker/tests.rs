@@ -33,6 +33,8 @@ struct SlowBroker {
 }
 
 impl Broker for SlowBroker {
+    fn serve_worker(&self) {}
+
     fn readiness(&self) -> Result<(), String> {
         Ok(())
     }
@@ -70,6 +72,10 @@ impl Broker for SlowBroker {
 
     fn readable_after(&self, _: &RoomName, _: Readable) -> Answer<u64> {
         unreachable!("everything is readable here")
+    }
+
+    fn unread(&self, _: &RoomName, _: Position) -> Answer<u64> {
+        unreachable!("nobody counts here")
     }
 
     fn history(&self, _: &RoomName, _: HistoryQuery) -> Answer<HistoryPage> {
