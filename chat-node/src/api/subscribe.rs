@@ -10,7 +10,7 @@ use crate::broker::peers::order::What;
 use crate::broker::peers::{Enter, Order, Position, Request, Response};
 use crate::protocol::{ErrorCode, Refusal};
 
-use super::params::{bad, read};
+use super::params::{Since, bad, read};
 use super::users::sessions;
 use super::{Api, NOTHING, Outcome};
 
@@ -28,14 +28,6 @@ struct Parameters<'a> {
     recover_since: Option<Since<'a>>,
     #[serde(rename = "override")]
     overriding: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-#[derive(Deserialize)]
-struct Since<'a> {
-    #[serde(default)]
-    offset: u64,
-    #[serde(borrow, default)]
-    epoch: Cow<'a, str>,
 }
 
 pub async fn subscribe(api: &Api, params: &RawValue) -> Outcome {
