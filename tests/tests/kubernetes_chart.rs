@@ -90,8 +90,19 @@ async fn the_operator_may_do_what_the_chart_lists_and_no_more() {
     operator::installed().await;
     let may = async |verb: &str, what: &str| {
         let user = format!("--as=system:serviceaccount:{}:natter", operator::NAMESPACE);
-        let words = ["auth", "can-i", verb, what, "--namespace", "default", &user];
-        kubectl(&words).await.stdout.trim() == "yes"
+        let (resource, part) = what.split_once('/').unwrap_or((what, ""));
+        let part = format!("--subresource={part}");
+        let words = [
+            "auth",
+            "can-i",
+            verb,
+            resource,
+            &part,
+            "--namespace",
+            "default",
+        ];
+        let said = kubectl(&[&words[..], &[&user]].concat()).await;
+        said.stdout.trim() == "yes"
     };
     let allowed = [
         ("patch", "deployments.apps"),

@@ -13,10 +13,14 @@ async fn an_image_that_does_not_exist_takes_no_node_away() {
     let before = namespace.pods(NODES).await;
     let missing = json!({"image": "localhost:1/no-such-image:1"});
     namespace.patch_chat_service("lobby", &missing).await;
-    let message = namespace
-        .until_reason("lobby", "Progressing", "RollingOut")
+    let stuck = |service: &Value| {
+        let progressing = condition(service, "Progressing");
+        let message = progressing["message"].as_str().unwrap_or_default();
+        progressing["reason"] == "RollingOut" && message.contains("1 old ones run")
+    };
+    namespace
+        .until("chatservice", "lobby", "rolling out", stuck)
         .await;
-    assert!(message.contains("0/1 nodes have the newest"), "{message}");
     let waiting = |pods: &[Value]| {
         pods.iter().any(|pod| {
             let state = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
