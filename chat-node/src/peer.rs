@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::oneshot;
 
 use crate::broker::peers::{
-    self, Arrival, Emulate, Emulated, Event, Failure, FailureCode, Peer, Pending, Pong,
-    Request, Response,
+    self, Arrival, Emulate, Emulated, Event, Failure, FailureCode, Peer, Pending, Pong, Request,
+    Response,
 };
 use crate::broker::{Feed, Publication};
 use crate::ids::RoomName;

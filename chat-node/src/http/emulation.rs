@@ -51,7 +51,8 @@ pub async fn emulate(State(front): State<Front>, request: axum::extract::Request
     let arrived = match bring(&front, request).await {
         Ok(arrived) => arrived,
         Err(TooLarge) => {
-            let text = "these are more commands at once than can go to this session's node: send fewer\n";
+            let text =
+                "these are more commands at once than can go to this session's node: send fewer\n";
             return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
         }
     };
