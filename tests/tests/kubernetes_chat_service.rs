@@ -42,6 +42,10 @@ async fn apply_is_all_it_takes() {
         assert!(pods.len() < 12, "12 addresses all reached one node");
         let name = format!("client-{}", pods.len());
         let pod = ClientPod::start(&namespace, &name, "lobby:8080").await;
+        // Who says nothing for long is closed.
+        for client in &mut clients {
+            Client::is_alive(client).await;
+        }
         let before = connections(&namespace).await;
         for _ in 0..OF_EACH_ADDRESS {
             let mut client = Client::connect_at(pod.address).await;
