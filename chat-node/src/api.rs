@@ -14,6 +14,7 @@ pub mod keys;
 mod params;
 mod presence;
 mod publish;
+mod subscribe;
 mod users;
 
 use std::sync::Arc;
@@ -119,6 +120,7 @@ impl Api {
             match method {
                 Method::Publish => publish::publish(self, params).await,
                 Method::Broadcast => publish::broadcast(self, params).await,
+                Method::Subscribe => subscribe::subscribe(self, params).await,
                 Method::Unsubscribe => users::unsubscribe(self, params).await,
                 Method::Refresh => users::refresh(self, params).await,
                 Method::Disconnect => users::disconnect(self, params).await,
@@ -128,7 +130,6 @@ impl Api {
                 Method::Info => info::info(self).await,
                 Method::Presence => presence::presence(self, params).await,
                 Method::PresenceStats => presence::stats(self, params).await,
-                Method::Subscribe => Err(Refusal::new(ErrorCode::NotAvailable, "")),
                 Method::Batch => {
                     let detail = "a batch cannot be in a batch";
                     Err(Refusal::new(ErrorCode::BadRequest, detail))

@@ -28,7 +28,7 @@ use jwks::{Found, Jwks};
 use keys::Keys;
 use token::{Expected, Unchecked};
 
-pub use claims::{GivenRoom, Identity, RoomPass};
+pub use claims::{GivenRoom, Identity, RoomPass, json as given_json};
 pub use token::TokenError;
 pub use webhook::{Question, Webhook, Welcome};
 

@@ -267,6 +267,10 @@ pub trait Feed: Send + Sync {
 ///   also bring some that are not later: the receiver drops those by offset.
 /// - `recovered` is true only if nothing that was published after the resume position is missing.
 pub trait Broker: Send + Sync {
+    /// A worker begins; called on its thread, within a runtime that the thread drives itself. What it publishes may go
+    /// by connections of its own.
+    fn serve_worker(&self);
+
     /// Publishes `message` to `room` and returns its position once it is kept.
     ///
     /// Errors: `IdUsed` if its author has lately given its id to another message of the room.
@@ -295,6 +299,11 @@ pub trait Broker: Send + Sync {
 
     /// The offset after which the room's publications are within `readable`; 0 if all are.
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64>;
+
+    /// How many publications the room keeps after `after`; none after an offset from the future.
+    ///
+    /// Errors: `ForeignEpoch` if `after` names another incarnation.
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64>;
 
     /// What keeps this node from serving, for a person to read. Nothing does once it has: outages pass.
     fn readiness(&self) -> Result<(), String>;

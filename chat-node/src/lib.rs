@@ -38,4 +38,5 @@ pub mod probe;
 pub mod protocol;
 mod rate;
 pub mod telemetry;
+mod watched_file;
 mod web;

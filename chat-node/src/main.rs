@@ -46,6 +46,15 @@ fn failed(error: impl Into<anyhow::Error>, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Results go to stdout, one line for each; the rest goes to stderr.
+fn print(line: init::Line) {
+    match line {
+        init::Line::Result(text) => println!("{text}"),
+        init::Line::Progress(text) => eprintln!("{text}"),
+        init::Line::Warning(text) => eprintln!("warning: {text}"),
+    }
+}
+
 fn prepare_nats(command: NatsCommand) -> ExitCode {
     let result = match command {
         NatsCommand::Users(users) => match users::write(&users) {
@@ -59,7 +68,7 @@ fn prepare_nats(command: NatsCommand) -> ExitCode {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            match runtime.map(|runtime| runtime.block_on(init::run(&init))) {
+            match runtime.map(|runtime| runtime.block_on(init::run(&init, print))) {
                 Ok(Err(error)) if error.is_of_settings() => return failed(error, CANNOT_START),
                 Ok(result) => result.map_err(anyhow::Error::from),
                 Err(error) => Err(error.into()),

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::runtime::Handle;
 
 use crate::api::Api;
 use crate::api::keys::{self, Keys};
@@ -204,12 +205,16 @@ impl Node {
             BrokerKind::Memory => memory
                 .insert(Arc::new(embedded(&config.history, registry.clone())))
                 .clone(),
-            BrokerKind::Nats => Nats::start(
-                nats(&config)?,
-                registry.clone(),
-                peer.clone(),
-                metrics.nats()?,
-            ),
+            BrokerKind::Nats => {
+                let thread = broker_thread().map_err(Error::Runtime)?;
+                let _entered = thread.enter();
+                Nats::start(
+                    nats(&config)?,
+                    registry.clone(),
+                    peer.clone(),
+                    metrics.nats()?,
+                )
+            }
         };
         let shared = Arc::new(Shared::new(
             config,
@@ -284,7 +289,6 @@ impl Node {
         }) = self.api
         {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Runtime)?;
-            tokio::spawn(keys.clone().keep());
             // Backends may call until the node ends: what they ask of the others is done there.
             tokio::spawn(http::serve(listener, http::api::router(api, keys), heads));
         }
@@ -320,6 +324,19 @@ fn embedded(history: &History, registry: Arc<Registry>) -> Memory {
         max_total_bytes: history.max_total_bytes,
     };
     Memory::new(limits, registry)
+}
+
+/// A thread for the connections to NATS and the shards' logs, for as long as the process lives. What goes from task to
+/// task on one thread waits for no other thread to wake, and each message goes over several.
+fn broker_thread() -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("nats".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
 }
 
 fn nats(config: &Config) -> Result<nats::Settings, nats::account::Error> {

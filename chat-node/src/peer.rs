@@ -12,15 +12,15 @@ use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::oneshot;
 
 use crate::broker::peers::{
-    self, Arrival, Done, Emulate, Emulated, Event, Failure, FailureCode, Peer, Pending, Pong,
-    Request, Response,
+    self, Arrival, Emulate, Emulated, Event, Failure, FailureCode, Peer, Pending, Pong, Request,
+    Response,
 };
 use crate::broker::{Feed, Publication};
 use crate::ids::RoomName;
 use crate::node::Shared;
 use crate::presence::Presence;
 use crate::room::registry::Registry;
-use crate::worker::emulated::{Arrived, deliver};
+use crate::worker::emulated::deliver;
 use crate::worker::{self, Inbox};
 
 /// This node, as others see it.
@@ -95,10 +95,8 @@ impl Parts {
                 Ok(order) => {
                     let order = Arc::new(order);
                     let asked = self.ask(|done| worker::Event::Order(order.clone(), done));
-                    asked.await.map(|sessions| {
-                        let sessions = sessions.into_iter().sum::<usize>() as u64;
-                        Response::Done(Done { sessions })
-                    })
+                    let outcomes = asked.await;
+                    outcomes.map(|outcomes| Response::Done(order::done(outcomes)))
                 }
                 Err(failure) => Some(Response::Failure(failure)),
             },
@@ -114,12 +112,7 @@ impl Parts {
                 match key {
                     Some(key) => {
                         let arrived = deliver(&self.inboxes, &key, &session, commands).await;
-                        let arrival = match arrived {
-                            Arrived::Taken => Arrival::Taken,
-                            Arrived::TooMuch => Arrival::TooMuch,
-                            Arrived::Unknown => Arrival::Unspecified,
-                        };
-                        let arrival = arrival.into();
+                        let arrival = Arrival::from(arrived).into();
                         Some(Response::Emulated(Emulated { arrival }))
                     }
                     None => None,

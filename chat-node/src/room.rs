@@ -119,6 +119,18 @@ impl Room {
         &self.log.from(from)[..(to - from) as usize]
     }
 
+    /// Drops what is not kept and has become too old for those who lag: only what they will get counts as their backlog.
+    ///
+    /// Not while the pump is in the middle of a visit, whose positions it would change.
+    pub fn drop_unkept(&mut self) {
+        let old = self.log.head().saturating_sub(LAGGING_BYTES as u64);
+        let moved = self.log.drop_unkept(old);
+        for member in &mut self.members {
+            member.cursor = moved.place(member.cursor);
+        }
+        self.visited = moved.place(self.visited);
+    }
+
     /// Whether the log has to be kept for member `index`, after `waiting_for` has been asked.
     pub fn is_behind(&self, index: usize) -> bool {
         self.members[index].cursor < self.log.head()

@@ -6,6 +6,7 @@
 mod claimed;
 mod connect;
 mod expiry;
+pub mod given;
 mod grant;
 mod history;
 mod narrowed;
@@ -32,7 +33,7 @@ use crate::ids::{RoomName, SessionId, UserId};
 use crate::node::Shared;
 use crate::presence::members::{Members, Wanted};
 use crate::protocol::command::Text;
-use crate::protocol::reply::Reply;
+use crate::protocol::reply::{Reply, Subscribed};
 use crate::protocol::{CloseReason, Command, ErrorCode, Refusal, Request, Wire};
 use crate::rate::Rate;
 use crate::room::local::LocalRooms;
@@ -42,6 +43,7 @@ use crate::socket::ConnectionKey;
 pub use expiry::Expired;
 
 use connect::{Entry, Resumes};
+use given::Put;
 use grant::{Grant, RoomGrant};
 use permission::Standing;
 use subscribe::{Entering, Wish};
@@ -83,6 +85,8 @@ pub enum Step {
     Reply(Reply),
     /// Nothing to say.
     Silent,
+    /// The session is in a room for which it has not asked: its client is to be told.
+    Entered(Subscribed),
     Close(CloseReason),
     /// The reply has to wait for the broker.
     Ask(Ask),
@@ -96,6 +100,7 @@ pub enum Ask {
     Pass(Wish, Later<RoomPass>),
     SubRefresh(RoomName, Later<RoomPass>),
     Join(Entering, Answer<Joined>),
+    Put(Put, Entering, Answer<Joined>),
     Publish(RoomName, Instant, Answer<Position>),
     History(RoomName, Answer<HistoryPage>),
     Presence(RoomName, Wanted, Pending<Arc<Members>>),
@@ -107,7 +112,7 @@ impl Ask {
         match self {
             Self::Identity(..) | Self::Enter(..) | Self::Refresh(_) => None,
             Self::Pass(wish, _) => Some(wish.room()),
-            Self::Join(entering, _) => Some(entering.name()),
+            Self::Join(entering, _) | Self::Put(_, entering, _) => Some(entering.name()),
             Self::SubRefresh(room, _)
             | Self::Publish(room, ..)
             | Self::History(room, _)
@@ -127,6 +132,7 @@ pub enum Settled {
     Pass(Wish, Result<RoomPass, TokenError>),
     SubRefresh(RoomName, Result<RoomPass, TokenError>),
     Join(Entering, Result<Joined, broker::Error>),
+    Put(Put, Entering, Result<Joined, broker::Error>),
     Publish(Instant, Result<Position, broker::Error>),
     History(Result<HistoryPage, broker::Error>),
     Presence(Wanted, Arc<Members>),
@@ -165,6 +171,10 @@ impl Future for Ask {
                 .as_mut()
                 .poll(cx)
                 .map(|joined| Settled::Join(entering.clone(), joined)),
+            Self::Put(put, entering, answer) => answer
+                .as_mut()
+                .poll(cx)
+                .map(|joined| Settled::Put(put.clone(), entering.clone(), joined)),
             Self::Publish(_, asked, answer) => answer
                 .as_mut()
                 .poll(cx)
@@ -267,6 +277,9 @@ impl Session {
                 self.settle_join(entering, joined, desk)
                     .map(|subscribed| Step::Reply(Reply::Subscribe(subscribed)))
                     .inspect_err(|_| self.forget_grant(&room))
+            }
+            Settled::Put(put, entering, joined) => {
+                Ok(self.settle_put(&put, entering, joined, desk))
             }
             Settled::Publish(asked, published) => {
                 publish::settle(asked, published, desk).map(Step::Reply)

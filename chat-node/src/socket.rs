@@ -2,10 +2,12 @@
 //!
 //! Only the worker that owns the connection writes, so replies and deliveries never interleave within a frame.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::rc::Rc;
 use std::time::Instant;
 
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::frame;
@@ -87,21 +89,40 @@ impl Socket {
         }
     }
 
+    /// Reads what is there, at most a buffer full; 0 at the end of the stream.
+    ///
+    /// Errors: `WouldBlock` if there is nothing. Whoever waits for the stream then waits for more.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (mut read, full) = (0, buffer.len());
+        let result = self.io.try_io(Interest::READABLE, || {
+            read = (&*self.kernel()).read(buffer)?;
+            // Less than would fit was all there was (epoll(7)): asking again would cost a call for nothing.
+            match read > 0 && read < full {
+                true => Err(io::ErrorKind::WouldBlock.into()),
+                false => Ok(()),
+            }
+        });
+        match result {
+            Err(_) if read > 0 => Ok(read),
+            result => result.map(|()| read),
+        }
+    }
+
     /// Writes as much as the kernel takes, for an unblocked socket. The caller keeps the rest or calls `block`.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.io.try_write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            result => result,
-        }
+        taken(self.kernel().send(bytes))
     }
 
     /// Like `write` for two pieces in one call; returns how much of both together the kernel took.
     pub fn write_both(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
         let pieces = [IoSlice::new(first), IoSlice::new(second)];
-        match self.io.try_write_vectored(&pieces) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            result => result,
-        }
+        taken(self.kernel().send_vectored(&pieces))
+    }
+
+    /// The socket without what the runtime keeps of it. Fan-out touches thousands, and that alone would cost it memory
+    /// that is not in the cache; whether a socket is writable the runtime finds out when somebody waits for that.
+    fn kernel(&self) -> SockRef<'_> {
+        SockRef::from(&*self.io)
     }
 
     /// Marks the socket as blocked, with the unwritten end of a frame to send first.
@@ -134,11 +155,18 @@ impl Socket {
 
     /// Ends our side of the stream: what is written still arrives.
     pub fn finish(&self) {
-        let _ = socket2::SockRef::from(&*self.io).shutdown(std::net::Shutdown::Write);
+        let _ = self.kernel().shutdown(std::net::Shutdown::Write);
     }
 
     /// Ends the stream at once, which also wakes the task that reads it.
     pub fn abort(&self) {
-        let _ = socket2::SockRef::from(&*self.io).shutdown(std::net::Shutdown::Both);
+        let _ = self.kernel().shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn taken(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
     }
 }

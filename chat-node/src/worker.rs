@@ -44,7 +44,7 @@ use crate::socket::{ConnectionKey, Written};
 
 use connection::{Connection, Life, Owed};
 use emulated::Arrived;
-use orders::Order;
+use orders::{Order, Outcome};
 use timer_wheel::TimerWheel;
 use users::Users;
 
@@ -66,8 +66,8 @@ pub enum Event {
         commands: Bytes,
         arrived: oneshot::Sender<Arrived>,
     },
-    /// Do it, and say how many sessions were concerned.
-    Order(Arc<Order>, oneshot::Sender<usize>),
+    /// Do it, and say what came of it.
+    Order(Arc<Order>, oneshot::Sender<Outcome>),
     /// Which rooms have how many members here?
     ListRooms(oneshot::Sender<Vec<(RoomName, usize)>>),
     /// Who with a name has sessions here?
@@ -153,6 +153,7 @@ async fn run(
     load: Arc<Load>,
     mut events: mpsc::UnboundedReceiver<Event>,
 ) {
+    shared.broker.serve_worker();
     let worker = Worker::new(index, shared, load);
     let wake = worker.borrow().wake.clone();
     spawn_local(tick(worker.clone()));
@@ -267,10 +268,7 @@ impl Worker {
                 // Whoever brought them may have gone meanwhile.
                 let _ = arrived.send(self.take_emulated(connection, &commands));
             }
-            // Whoever asked may have given up.
-            Event::Order(order, done) => {
-                let _ = done.send(self.obey(&order));
-            }
+            Event::Order(order, done) => self.obey(&order, done),
             Event::ListRooms(answer) => {
                 let _ = answer.send(self.rooms.list());
             }

@@ -7,6 +7,7 @@
 #   cluster.sh [-n NAME] exec COMMAND...  run a command in its network, with KUBECONFIG, kubectl and helm
 #   cluster.sh [-n NAME] down             stop it and remove everything of it
 #   cluster.sh list                       names of those that are there
+#   cluster.sh check                      can this machine run one? If not, says why
 #
 # Clusters of different names run side by side. State and logs are in target/cluster/run/NAME, programs in target/cluster/bin.
 set -euo pipefail
@@ -43,20 +44,36 @@ needs_root() { [ "$(id -u)" = 0 ] || fail "needs root, for network namespaces, m
 needs_cluster() { [ -e "$DIR/admin.conf" ] || fail "is not there; start it with: $0 -n $NAME up"; }
 
 # What comes from Debian, installed when it is missing.
-needs_programs() {
+needs_packages() {
     local need missing=()
     for need in runc:runc iptables:iptables ip:iproute2 conntrack:conntrack ipset:ipset modprobe:kmod openssl:openssl sysctl:procps nsenter:util-linux; do
         command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
     done
     [ ${#missing[@]} = 0 ] || "$here/../setup/apt.sh" "${missing[@]}"
-    [ -x "$BIN/kubelet" ] || fail "its programs are not built; build them with: $here/build.sh $BIN"
+}
+
+# What the kernel must let a process do, tried in namespaces that are gone with it.
+needs_kernel() {
+    local folder=$target/check cgroup
+    unshare --net sh -ec 'ip link add veth1 type veth peer name veth2; ip link add bridge1 type bridge; iptables -t nat -A POSTROUTING -j MASQUERADE' ||
+        fail "network namespaces cannot have bridges, veth pairs and iptables here"
+    mkdir -p "$folder"/{lower,upper,work,merged}
+    unshare --mount mount -t overlay overlay -o "lowerdir=$folder/lower,upperdir=$folder/upper,workdir=$folder/work" "$folder/merged" ||
+        fail "overlay file systems cannot be mounted in $folder"
+    rm -rf "$folder"
+    for cgroup in /sys/fs/cgroup /sys/fs/cgroup/memory; do
+        [ ! -e "$cgroup/cgroup.procs" ] || { mkdir "$cgroup/natter-check" && rmdir "$cgroup/natter-check"; } ||
+            fail "cgroups cannot be made in $cgroup"
+    done
+    [ "$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)" -gt 3000000 ] || fail "needs 3 GB of free memory"
 }
 
 up() {
     local nodes=$1 begun=$SECONDS i
     [[ $nodes =~ ^[1-9]$ ]] || fail "'$nodes' is no number of nodes: 1 to 9"
     needs_root
-    needs_programs
+    needs_packages
+    [ -x "$BIN/kubelet" ] || fail "its programs are not built; build them with: $here/build.sh $BIN"
     [ ! -e "$DIR" ] || fail "is there already; remove it with: $0 -n $NAME down"
     [ ! -e "/run/netns/$CONTROL" ] || fail "another checkout has one of this name; choose another with -n"
     mkdir -p "$DIR"/{log,pid,pki}
@@ -104,5 +121,6 @@ load) needs_cluster; load "${1:?an image archive}" ;;
 kubectl) needs_cluster; kubectl "$@" ;;
 exec) needs_cluster; in_net "$CONTROL" env KUBECONFIG="$DIR/admin.conf" PATH="$BIN:$PATH" "$@" ;;
 list) ls "$target/run" 2>/dev/null || true ;;
+check) needs_root; needs_packages; needs_kernel ;;
 *) usage ;;
 esac

@@ -7,7 +7,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
-tests=(cargo test --locked -p natter-tests --test 'kubernetes_*')
+tests=(cargo test --locked --workspace --test 'kubernetes_*')
 run=("${tests[@]}" -- --ignored --nocapture --test-threads 2 "$@")
 
 if [ -n "${KUBECONFIG:-}" ]; then

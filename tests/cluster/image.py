@@ -1,6 +1,6 @@
 """Writes an OCI image archive from files, without a registry or a daemon.
 
-image.py OUT NAME:TAG ENTRYPOINT SOURCE=TARGET...
+image.py OUT NAME:TAG[,NAME:TAG...] ENTRYPOINT SOURCE=TARGET...
 
 One layer; runs as 65532, the user that distroless images call nonroot. The same files give the same image, byte by byte.
 """
@@ -62,7 +62,7 @@ class Archive:
                 tar.addfile(entry, io.BytesIO(content))
 
 
-def main(out, name, entrypoint, *pairs):
+def main(out, names, entrypoint, *pairs):
     archive = Archive()
     files = archive.add(layer(pairs), "application/vnd.oci.image.layer.v1.tar")
     config = {
@@ -79,8 +79,11 @@ def main(out, name, entrypoint, *pairs):
     }
     image = archive.add(manifest, "application/vnd.oci.image.manifest.v1+json")
     # containerd reads the first name, others the second.
-    image["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rsplit(":", 1)[1]}
-    archive.write(out, {"schemaVersion": 2, "manifests": [image]})
+    named = [
+        image | {"annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rsplit(":", 1)[1]}}
+        for name in names.split(",")
+    ]
+    archive.write(out, {"schemaVersion": 2, "manifests": named})
 
 
 if __name__ == "__main__":

@@ -80,3 +80,11 @@ test("errors are told in words with their code", () => {
   assert.equal(closeWords(3503, "force disconnect"), "the server ended it on purpose (3503: force disconnect)");
   assert.equal(closeWords(4999, ""), "error 4999");
 });
+
+test("who is not let in is told so in words of a person", () => {
+  const words = closeWords(101, "unauthorized: connect with a token: this node lets nobody in without");
+  assert.match(words, /^this server lets nobody in without a login.* \(101\)$/);
+  assert.doesNotMatch(words, /token|node|unauthorized/);
+  assert.equal(closeWords(106, "limit exceeded: at most 2 rooms a session"), "a limit of the server is reached (106: limit exceeded: at most 2 rooms a session)");
+  assert.equal(closeWords(103, "permission denied"), "you are not allowed to do this here (103)");
+});

@@ -3,8 +3,10 @@
 //! Everything goes by `kubectl` and `helm`, as a user would do it. Each test has a namespace of its own, in which pods must satisfy
 //! the Pod Security Standard *restricted*; when the test fails, what was in it is printed.
 
+pub mod chat_service;
 mod client_pod;
 mod namespace;
+pub mod operator;
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -13,6 +15,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+
+use crate::wait::until_some_within;
 
 pub use client_pod::ClientPod;
 pub use namespace::Namespace;
@@ -85,4 +89,14 @@ pub async fn kubectl(words: &[&str]) -> Said {
 pub fn parsed(json: &str) -> Value {
     serde_json::from_str(json)
         .unwrap_or_else(|error| panic!("kubectl wrote no JSON: {error}: {json}"))
+}
+
+/// Asks `check` until it says true.
+pub async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    until_some(what, async || check().await.then_some(())).await;
+}
+
+/// Asks `check` until it has an answer.
+pub async fn until_some<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+    until_some_within(DEADLINE, PAUSE, what, check).await
 }

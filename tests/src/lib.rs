@@ -20,6 +20,7 @@ pub mod node;
 pub mod process;
 pub mod raw;
 pub mod script;
+pub mod sdk;
 pub mod socket;
 pub mod stream;
 pub mod tokens;

@@ -107,7 +107,9 @@ async fn a_missing_stream_is_named_with_what_makes_it() {
     )
     .await;
     cluster.init(&["--recreate-missing"]).await;
+    let begun = Instant::now();
     ready(&node).await;
+    assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]

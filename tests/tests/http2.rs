@@ -138,7 +138,8 @@ async fn many_clients_share_a_connection() {
     }
 }
 
-/// Flow control is one client's: who does not read its stream is closed, and the others on the connection go on.
+/// Flow control is one client's: who does not read its stream is closed, and the others on the connection go on before
+/// and after.
 #[tokio::test]
 async fn a_stream_that_is_not_read_is_a_slow_client() {
     let flags = [&NO_RATES[..], &["--backlog-bytes", "100000"]].concat();
@@ -156,8 +157,13 @@ async fn a_stream_that_is_not_read_is_a_slow_client() {
     writer.subscribe("r").await;
     writer.subscribe("quiet").await;
     let text = "x".repeat(50_000);
+    let mut round = 0;
     while node.metric("natter_slow_clients_total").await < 1.0 {
         writer.publish("r", json!(text)).await;
+        // Nobody waits for the one that does not read.
+        round += 1;
+        writer.publish("quiet", json!(round)).await;
+        assert_eq!(other.next().await["push"]["pub"]["data"], round);
     }
     writer.publish("quiet", json!("still here")).await;
     assert_eq!(other.next().await["push"]["pub"]["data"], "still here");

@@ -102,6 +102,20 @@ async fn a_token_that_is_not_believed_ends_the_session_for_good() {
             token(claims(json!({"sub": "u".repeat(256)}))),
         ),
         ("odd", token(claims(json!({"channels": 7})))),
+        // The leave to join a room is handed out more freely than an identity.
+        ("for a room only", token(claims(json!({"channel": "room"})))),
+        (
+            "of a time that is no number",
+            token(claims(json!({"exp": "9999999999"}))),
+        ),
+        (
+            "of a time that never comes",
+            token(claims(json!({"exp": 1e300}))),
+        ),
+        ("for nobody", token(claims(json!({"aud": []})))),
+        ("for a number", token(claims(json!({"aud": 7})))),
+        ("by a list", token(claims(json!({"iss": ["evil"]})))),
+        ("of a user's number", token(claims(json!({"sub": 7})))),
     ] {
         let mut client = Client::open(&node).await;
         client.command("connect", json!({"token": token})).await;
@@ -113,6 +127,64 @@ async fn a_token_that_is_not_believed_ends_the_session_for_good() {
         );
     }
     ann.is_alive().await;
+    for (what, more) in [
+        ("for several audiences", json!({"aud": ["mail", "chat"]})),
+        (
+            "of a time with a fraction",
+            json!({"exp": now() as f64 + 60.5}),
+        ),
+        ("of a user without a name", json!({"sub": ""})),
+        ("for no room", json!({"channel": ""})),
+    ] {
+        assert_eq!(outcome(&node, &token(claims(more))).await, 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_that_is_far_away_fits_what_sdks_read() {
+    let (node, _keys) = node_with(&[]).await;
+    let far = json!({"sub": "ann", "exp": 4_000_000_000_000_000_u64});
+    let (mut ann, reply) = connected(&node, far).await;
+    assert_eq!(reply["ttl"], 2_147_483_647, "{reply}");
+    let pass = json!({"sub": "ann", "channel": "room", "expire_at": i64::MAX});
+    let subscribe = json!({"channel": "room", "token": token(pass)});
+    let reply = ann.ask("subscribe", subscribe).await;
+    assert_eq!(reply["ttl"], 2_147_483_647, "{reply}");
+    ann.is_alive().await;
+}
+
+/// Who was let in would be closed after the grace and come back with the same token, for ever.
+#[tokio::test]
+async fn a_token_with_a_room_whose_time_is_over_is_to_be_replaced() {
+    let (node, _keys) = node_with(&[]).await;
+    for (at, expected) in [(now() - 1, 109), (now() + 60, 0), (0, 0)] {
+        let subs = json!({"lobby": {}, "news": {"expire_at": at}});
+        let token = token(json!({"sub": "ann", "subs": subs}));
+        assert_eq!(outcome(&node, &token).await, expected, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn rooms_of_others_cannot_be_had_by_a_token_of_one_s_own() {
+    let (node, _keys) = node_with(&[]).await;
+    for room in ["dm#bob", "dm#ann#bob", "dm#", "dm#annie,bob"] {
+        let given = token(json!({"sub": "ann", "channels": ["lobby", room]}));
+        assert_eq!(outcome(&node, &given).await, 103, "{room}");
+        let given = token(json!({"sub": "ann", "subs": {room: {}}}));
+        assert_eq!(outcome(&node, &given).await, 103, "{room}");
+        let (mut ann, _) = connected(&node, json!({"sub": "ann"})).await;
+        let pass = token(json!({"sub": "ann", "channel": room}));
+        let subscribe = json!({"channel": room, "token": pass});
+        assert_eq!(ann.refused("subscribe", subscribe).await, 103, "{room}");
+    }
+    // Nobody was left behind in the room that was given beside it.
+    let (mut bob, _) = connected(
+        &node,
+        json!({"sub": "bob", "channels": ["lobby", "dm#bob"]}),
+    )
+    .await;
+    let numbers = bob.ask("presence_stats", json!({"channel": "lobby"})).await;
+    assert_eq!(numbers["num_clients"], 1, "{numbers}");
 }
 
 #[tokio::test]

@@ -108,12 +108,7 @@ async fn clients_on_different_nodes_share_a_room_and_its_history() {
     })
     .await;
     namespace.rolled_out("deployment", "lobby").await;
-    let what = "the Service to lead to them only";
-    until_some_within(DEADLINE, PAUSE, what, async || {
-        let knocked = pod.knock(&namespace, "lobby-any:80", 1, 1).await;
-        (knocked["failures"] == json!({})).then_some(())
-    })
-    .await;
+    pod.reaches(&namespace, "lobby-any:80").await;
     let mut client = Client::connect_at(pod.address).await;
     client.subscribe("news").await;
     let history = client

@@ -3,21 +3,32 @@
 //! The promises are kept or broken in `tests/sdk`, one scenario each, in the SDK's own language. Here the node is
 //! started, and done to what the scenario asks for on its stdout.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use natter_tests::script::installed;
+use natter_tests::sdk::Sdk;
 use natter_tests::{Node, script};
-use tokio::process::Command;
 
 /// One test for each SDK that a promise is made to, with the flags that make the node show it.
 macro_rules! promise {
-    ($promise:ident, in every way, $flags:expr) => {
+    ($promise:ident, in every way but go, $flags:expr) => {
         promise!(
             $promise,
             [
                 javascript, javascript_5_7_1, javascript_protobuf, http_stream, http_stream_protobuf, sse, python,
                 python_protobuf
+            ],
+            $flags
+        );
+    };
+    ($promise:ident, in every way but go) => {
+        promise!($promise, in every way but go, []);
+    };
+    ($promise:ident, in every way, $flags:expr) => {
+        promise!(
+            $promise,
+            [
+                javascript, javascript_5_7_1, javascript_protobuf, http_stream, http_stream_protobuf, sse, python,
+                python_protobuf, go, go_protobuf
             ],
             $flags
         );
@@ -45,7 +56,11 @@ macro_rules! promise {
 
 const FAST_PINGS: [&str; 4] = ["--ping-interval", "1s", "--pong-timeout", "900ms"];
 
-promise!(connects_with_name_and_data);
+promise!(
+    connects_with_name_and_data,
+    [javascript, javascript_5_7_1, python, go, go_protobuf],
+    []
+);
 promise!(both_clients_see_exactly_what_was_sent, in every way);
 promise!(everybody_sees_one_order, in every way);
 promise!(many_rooms_are_entered_at_once);
@@ -74,15 +89,16 @@ promise!(presence_and_its_numbers, in every way);
 promise!(joins_and_leaves_are_events, in every way);
 
 promise!(history_goes_both_ways, in every way);
-promise!(long_history_comes_in_pages, in every way);
+promise!(long_history_comes_in_pages, in every way but go);
 promise!(resubscribe_recovers, in every way);
 // 5.7.1 delivers what is still on its way to the old subscription once more.
 promise!(resubscribe_under_traffic_recovers, [javascript, python], []);
-promise!(offline_tab_catches_up, in every way);
+promise!(offline_tab_catches_up, in every way but go);
 
 promise!(cut_network_costs_nothing, in every way);
 promise!(
     cuts_under_traffic_lose_nothing,
+    [javascript, javascript_5_7_1, python, go, go_protobuf],
     [
         "--history-max-messages",
         "100000",
@@ -101,7 +117,9 @@ promise!(
         javascript_5_7_1,
         javascript_protobuf,
         python,
-        python_protobuf
+        python_protobuf,
+        go,
+        go_protobuf
     ],
     FAST_PINGS
 );
@@ -111,9 +129,9 @@ promise!(
     FAST_PINGS
 );
 promise!(killed_node_comes_back, in every way);
-promise!(lost_history_has_the_state_loaded_again, in every way);
+promise!(lost_history_has_the_state_loaded_again, in every way but go);
 promise!(shutdown_says_so_and_loses_no_client, in every way);
-promise!(frozen_node_loses_nothing, in every way, FAST_PINGS);
+promise!(frozen_node_loses_nothing, in every way but go, FAST_PINGS);
 promise!(full_node_lets_in_later, ["--connections", "2"]);
 promise!(
     slow_reader_is_told_and_recovers,
@@ -141,106 +159,95 @@ const CLASSES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/classes.yaml");
 
 promise!(
     a_token_names_its_user,
-    [javascript, javascript_5_7_1, http_stream, sse, python],
+    [
+        javascript,
+        javascript_5_7_1,
+        http_stream,
+        sse,
+        python,
+        go,
+        go_protobuf
+    ],
     TOKENS
 );
-promise!(wrong_tokens_end_for_good, TOKENS);
-promise!(an_expired_token_is_replaced, TOKENS);
+promise!(
+    wrong_tokens_end_for_good,
+    [
+        javascript,
+        javascript_5_7_1,
+        http_stream,
+        sse,
+        python,
+        go,
+        go_protobuf
+    ],
+    TOKENS
+);
+promise!(
+    an_expired_token_is_replaced,
+    [
+        javascript,
+        javascript_5_7_1,
+        http_stream,
+        sse,
+        python,
+        go,
+        go_protobuf
+    ],
+    TOKENS
+);
 promise!(
     sessions_and_stays_are_refreshed,
-    [javascript, javascript_5_7_1, http_stream, sse, python],
+    [
+        javascript,
+        javascript_5_7_1,
+        http_stream,
+        sse,
+        python,
+        go,
+        go_protobuf
+    ],
     SHORT_GRACE
 );
-promise!(a_stale_refresh_is_tried_again, [javascript], TOKENS);
+promise!(
+    a_stale_refresh_is_tried_again,
+    [javascript, http_stream, sse, python],
+    TOKENS
+);
 promise!(
     who_refreshes_too_late_comes_back,
-    [javascript, javascript_5_7_1],
+    [
+        javascript,
+        javascript_5_7_1,
+        http_stream,
+        sse,
+        python,
+        go,
+        go_protobuf
+    ],
     SHORT_GRACE
 );
 promise!(
     a_stay_without_refresh_is_taken_up_again,
-    [javascript],
+    [javascript, http_stream, sse, python],
     SHORT_GRACE
 );
 promise!(
     given_rooms_are_joined_and_recovered,
-    [javascript, javascript_5_7_1, http_stream, sse, python],
+    [
+        javascript,
+        javascript_5_7_1,
+        http_stream,
+        sse,
+        python,
+        go,
+        go_protobuf
+    ],
     TOKENS
 );
 
 /// Far longer than any scenario takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// How scenarios for an SDK are run.
-struct Sdk {
-    program: PathBuf,
-    script: &'static str,
-    /// What the script gets beside the scenario and the URL: which SDK, or how it is set up.
-    variant: Option<&'static str>,
-}
-
-impl Sdk {
-    fn javascript() -> Self {
-        Self::npm("centrifuge")
-    }
-
-    fn javascript_5_7_1() -> Self {
-        Self::npm("centrifuge-571")
-    }
-
-    fn npm(package: &'static str) -> Self {
-        for needed in [package, "ws"] {
-            installed(&format!("tests/sdk/node_modules/{needed}/package.json"));
-        }
-        Self {
-            program: "node".into(),
-            script: "js/scenarios.mjs",
-            variant: Some(package),
-        }
-    }
-
-    fn javascript_protobuf() -> Self {
-        Self::variant("centrifuge/build/protobuf")
-    }
-
-    fn http_stream() -> Self {
-        Self::variant("http_stream")
-    }
-
-    fn http_stream_protobuf() -> Self {
-        Self::variant("protobuf over http_stream")
-    }
-
-    fn sse() -> Self {
-        Self::variant("sse")
-    }
-
-    fn fallback() -> Self {
-        Self::variant("fallback")
-    }
-
-    fn variant(name: &'static str) -> Self {
-        Self {
-            variant: Some(name),
-            ..Self::javascript()
-        }
-    }
-
-    fn python() -> Self {
-        Self {
-            program: installed("target/sdk-venv/bin/python"),
-            script: "py/scenarios.py",
-            variant: None,
-        }
-    }
-
-    fn python_protobuf() -> Self {
-        Self {
-            variant: Some("protobuf"),
-            ..Self::python()
-        }
-    }
-}
 
 /// Plays a scenario against a node of its own.
 async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
@@ -250,14 +257,6 @@ async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
         .env("NATTER_CONFIG", CLASSES)
         .start()
         .await;
-    let mut script = Command::new(&sdk.program);
-    if sdk.program == Path::new("node") {
-        script.arg("--experimental-eventsource");
-    }
-    script
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk"))
-        .args([sdk.script, promise])
-        .arg(format!("ws://{}/connection/websocket", node.address))
-        .args(sdk.variant);
-    script::play(script, &mut node, DEADLINE).await;
+    let url = format!("ws://{}/connection/websocket", node.address);
+    script::play(sdk.plays(promise, &[url]), &mut node, DEADLINE).await;
 }

@@ -1,48 +1,82 @@
-//! The official JavaScript SDK against three nodes over NATS, by every transport: which node it has does not matter.
+//! The official SDKs against three nodes over NATS, by every transport: which node they have does not matter.
 
 use std::time::Duration;
 
-use natter_tests::script::installed;
+use natter_tests::sdk::Sdk;
 use natter_tests::{Cluster, script};
-use tokio::process::Command;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 macro_rules! promise {
-    ($promise:ident, $($name:ident: $sdk:literal),+) => {
+    ($promise:ident, [$($sdk:ident),+], $flags:expr) => {
         mod $promise {
+            use super::*;
+
             $(#[tokio::test]
-            async fn $name() {
-                super::keep(stringify!($promise), $sdk).await;
+            async fn $sdk() {
+                keep(stringify!($promise), &Sdk::$sdk(), &$flags).await;
             })+
         }
+    };
+    ($promise:ident, [$($sdk:ident),+]) => {
+        promise!($promise, [$($sdk),+], []);
     };
 }
 
 promise!(
     every_node_goes_on_where_another_one_stopped,
-    websocket: "centrifuge",
-    websocket_protobuf: "centrifuge/build/protobuf",
-    http_stream: "http_stream",
-    sse: "sse"
+    [javascript, javascript_protobuf, http_stream, sse, go]
+);
+promise!(commands_come_to_any_node, [http_stream, sse]);
+
+/// Users have tokens, and some rooms need one.
+const TOKENS: [&str; 2] = [
+    "--jwt-key-file",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/secret.txt"),
+];
+const SHORT_GRACE: [&str; 4] = [TOKENS[0], TOKENS[1], "--expiry-grace", "1s"];
+
+promise!(
+    a_token_names_its_user,
+    [javascript, http_stream, sse, python, go],
+    TOKENS
+);
+promise!(
+    wrong_tokens_end_for_good,
+    [javascript, http_stream, sse, python, go],
+    TOKENS
+);
+promise!(
+    an_expired_token_is_replaced,
+    [javascript, http_stream, sse, python, go],
+    TOKENS
+);
+promise!(
+    sessions_and_stays_are_refreshed,
+    [javascript, http_stream, sse, python, go],
+    SHORT_GRACE
+);
+promise!(
+    who_refreshes_too_late_comes_back,
+    [javascript, http_stream, sse, python, go],
+    SHORT_GRACE
+);
+promise!(
+    given_rooms_are_joined_and_recovered,
+    [javascript, http_stream, sse, python, go],
+    TOKENS
 );
 
-promise!(commands_come_to_any_node, http_stream: "http_stream", sse: "sse");
-
 /// Plays a scenario against a cluster of its own.
-async fn keep(promise: &str, sdk: &str) {
-    for needed in ["centrifuge", "ws"] {
-        installed(&format!("tests/sdk/node_modules/{needed}/package.json"));
-    }
-    let mut cluster = Cluster::start(1, 3).await;
+async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {
+    let classes = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/classes.yaml");
+    let cluster = Cluster::with(1, 3).flags(flags);
+    let mut cluster = cluster.env("NATTER_CONFIG", classes).start().await;
     let urls: Vec<_> = cluster
         .addresses()
         .iter()
         .map(|address| format!("ws://{address}/connection/websocket"))
         .collect();
-    let mut play = Command::new("node");
-    play.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sdk"))
-        .arg("--experimental-eventsource")
-        .args(["js/scenarios.mjs", promise, &urls.join(","), sdk]);
+    let play = sdk.plays(promise, &urls);
     script::play(play, &mut cluster.nodes[0], DEADLINE).await;
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use natter_tests::api::{Api, Keys};
 use natter_tests::check::Close;
 use natter_tests::raw::{Raw, TEXT, frame};
 use natter_tests::{Client, NO_RATES, Node};
@@ -170,4 +171,43 @@ async fn stalled_members_cost_bounded_memory() {
     assert!(sent < 1000, "not all were closed after {sent} messages");
     let grown = node.resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more");
+}
+
+#[tokio::test]
+async fn what_is_not_kept_is_no_backlog() {
+    let keys = Keys::new("key");
+    let flags = [&NO_RATES[..], &["--backlog-bytes", "262144"]].concat();
+    let mut node = Node::with(&flags);
+    for (name, value) in keys.variables() {
+        node = node.env(name, &value);
+    }
+    let node = node.start().await;
+    let api = Api::of(&node, "key");
+    let mut reader = Client::join(&node, "room").await;
+    let mut stalled = stalled_member(&node).await;
+    let before = node.resident_bytes();
+    // Far more than sockets hold, most of it for those who can take it now. What is kept is less than the limit.
+    let padding = "x".repeat(BIG);
+    let mut kept = 0;
+    for number in 0..2000 {
+        let is_kept = number % 1000 == 10;
+        let data = json!({"number": kept, "kept": is_kept, "padding": padding});
+        let params = json!({"channel": "room", "data": data, "skip_history": !is_kept});
+        api.ask("publish", params).await;
+        kept += u64::from(is_kept);
+        assert_eq!(reader.push().await["pub"]["data"], data, "{number}");
+    }
+    assert_eq!(node.metric("natter_slow_clients_total").await, 0.0);
+    let grown = node.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "{grown} bytes for one who does not read");
+    let mut heard = 0;
+    while heard < kept {
+        let push: Value = serde_json::from_slice(&stalled.frame().await.expect("more").payload)
+            .expect("whole frames");
+        let data = &push["push"]["pub"]["data"];
+        if data["kept"] == true {
+            assert_eq!(data["number"], heard, "in order");
+            heard += 1;
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! HTTP streaming, SSE and `/emulation`, request by request: what SDKs never send, and what browsers need to hear.
 
 use natter_tests::stream::Stream;
-use natter_tests::{Node, http};
+use natter_tests::{Cluster, Node, http};
 use serde_json::{Value, json};
 
 const CONNECT: &str = r#"{"id":1,"connect":{}}"#;
@@ -321,4 +321,20 @@ async fn what_waits_for_a_session_that_does_not_read_is_bounded() {
         assert!(matches!(statuses.last(), Some(204 | 429)), "{statuses:?}");
     }
     let _: Value = stream.line().await;
+}
+
+/// Told as too large, and not as a session that is gone: an SDK would come back and send the same for ever.
+#[tokio::test]
+async fn more_commands_than_go_to_another_node_at_once_are_refused() {
+    let flags = ["--frame-bytes", "4194304"];
+    let cluster = Cluster::with(1, 2).flags(&flags).start().await;
+    let (own, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let (mut stream, session, name) = connected(own).await;
+    let ping = r#"{"send":{"data":1}}"#;
+    let many = vec![ping; 60_000].join("\n");
+    assert_eq!(status(other, &emulation(&session, &name, &many)).await, 413);
+    assert_eq!(status(own, &emulation(&session, &name, &many)).await, 204);
+    let ping = r#"{"id":2,"ping":{}}"#;
+    assert_eq!(status(other, &emulation(&session, &name, ping)).await, 204);
+    assert_eq!(stream.line().await["id"], 2);
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::broker::{HistoryQuery, Position};
 use crate::protocol::reply::write_page;
 
-use super::params::{InChannel, bad, read};
+use super::params::{InChannel, Since, bad, read};
 use super::{Api, NOTHING, Outcome};
 
 /// A page stops before it exceeds this: whoever wants more asks on from the last offset.
@@ -22,14 +22,6 @@ struct Parameters<'a> {
     #[serde(borrow)]
     since: Option<Since<'a>>,
     reverse: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Since<'a> {
-    #[serde(default)]
-    offset: u64,
-    #[serde(borrow, default)]
-    epoch: Cow<'a, str>,
 }
 
 pub async fn history(api: &Api, params: &RawValue) -> Outcome {

@@ -1,22 +1,21 @@
 //! The server API's keys: from a file, one a line, several while one replaces another.
 //!
-//! The file is looked at every second. One that cannot be read or holds no key changes nothing and is told once.
+//! The file is taken over again when it changes. One that cannot be read or holds no key changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use subtle::{Choice, ConstantTimeEq};
-use tokio::time::MissedTickBehavior;
 
-const INTERVAL: Duration = Duration::from_secs(1);
+use crate::watched_file::WatchedFile;
+
 const MAX_FILE_BYTES: usize = 64 * 1024;
 
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum Problem {
     #[error("cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(#[from] std::io::Error),
     #[error("is larger than {MAX_FILE_BYTES} bytes")]
     TooLarge,
     #[error("has no key: expected one a line")]
@@ -27,7 +26,7 @@ pub enum Problem {
     Unfit { line: usize },
 }
 
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 #[error("auth.apiKeyFile (--api-key-file): {} {problem}", file.display())]
 pub struct Error {
     file: PathBuf,
@@ -37,79 +36,66 @@ pub struct Error {
 /// What keys are compared by: all have one length, so that comparing tells nothing of a key.
 type Digest = [u8; 32];
 
-pub struct Keys {
-    file: PathBuf,
-    digests: ArcSwap<Vec<Digest>>,
-}
+pub struct Keys(ArcSwap<Vec<Digest>>);
 
 impl Keys {
-    /// Reads the keys in `file`.
+    /// Reads the keys in `file`, and keeps them as the file has them on the runtime that this is called in.
     pub fn open(file: &Path) -> Result<Arc<Self>, Error> {
-        let digests = read(file).map_err(|problem| Error {
+        let (keys, hash) = Self::read(file).map_err(|problem| Error {
             file: file.to_owned(),
             problem,
         })?;
-        Ok(Arc::new(Self {
-            file: file.to_owned(),
-            digests: ArcSwap::from_pointee(digests),
-        }))
+        let keys = Arc::new(keys);
+        let file = WatchedFile::new(file.to_owned(), hash);
+        tokio::spawn(keys.clone().keep(file));
+        Ok(keys)
+    }
+
+    fn read(file: &Path) -> Result<(Self, blake3::Hash), Problem> {
+        let text = std::fs::read(file)?;
+        let digests = ArcSwap::from_pointee(parse(&text)?);
+        Ok((Self(digests), blake3::hash(&text)))
     }
 
     /// Whether `key` is one of them, in a time that does not depend on which, or on how much of it is right.
     pub fn accepts(&self, key: &[u8]) -> bool {
         let digest = *blake3::hash(key).as_bytes();
-        let digests = self.digests.load();
+        let digests = self.0.load();
         let found = digests
             .iter()
             .fold(Choice::from(0), |found, key| found | key.ct_eq(&digest));
         found.into()
     }
 
-    /// Keeps the keys as the file has them, for ever.
-    pub async fn keep(self: Arc<Self>) {
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = None;
+    async fn keep(self: Arc<Self>, mut file: WatchedFile) {
         loop {
-            interval.tick().await;
-            let file = self.file.clone();
-            let Ok(found) = tokio::task::spawn_blocking(move || read(&file)).await else {
-                return;
-            };
-            told = self.take(found, told);
-        }
-    }
-
-    /// Takes over what was read. Returns the problem that has been told, if there is one.
-    fn take(&self, found: Result<Vec<Digest>, Problem>, told: Option<Problem>) -> Option<Problem> {
-        match found {
-            Ok(digests) => {
-                if **self.digests.load() != digests {
-                    tracing::info!("the server API has {} keys now", digests.len());
-                    self.digests.store(Arc::new(digests));
-                }
-                None
-            }
-            Err(problem) => {
-                if told.as_ref() != Some(&problem) {
-                    let file = self.file.display();
+            let text = file.changed().await;
+            let taken = text
+                .map_err(Problem::from)
+                .and_then(|text| self.take(&text));
+            match taken {
+                Ok(count) => tracing::info!("the server API has {count} keys now"),
+                Err(problem) => {
+                    let file = file.path().display();
                     tracing::warn!("the server API's keys stay as they are: {file} {problem}");
                 }
-                Some(problem)
             }
         }
     }
-}
 
-fn read(file: &Path) -> Result<Vec<Digest>, Problem> {
-    let text = std::fs::read(file).map_err(|error| Problem::Unreadable(error.to_string()))?;
-    if text.len() > MAX_FILE_BYTES {
-        return Err(Problem::TooLarge);
+    /// Takes over the text of a file. Returns how many keys it has.
+    fn take(&self, text: &[u8]) -> Result<usize, Problem> {
+        let digests = parse(text)?;
+        let count = digests.len();
+        self.0.store(Arc::new(digests));
+        Ok(count)
     }
-    parse(&text)
 }
 
 fn parse(text: &[u8]) -> Result<Vec<Digest>, Problem> {
+    if text.len() > MAX_FILE_BYTES {
+        return Err(Problem::TooLarge);
+    }
     let mut digests = Vec::new();
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let key = line.trim_ascii();
@@ -129,8 +115,6 @@ fn parse(text: &[u8]) -> Result<Vec<Digest>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -140,30 +124,35 @@ mod tests {
             keys,
             ["first", "second"].map(|key| *blake3::hash(key.as_bytes()).as_bytes())
         );
+        let large = "k".repeat(MAX_FILE_BYTES + 1);
         for (text, problem) in [
-            ("", Problem::NoKey),
-            ("\n# none\n", Problem::NoKey),
-            ("good\nnot good\n", Problem::Unfit { line: 2 }),
-            ("schlüssel", Problem::Unfit { line: 1 }),
+            ("", "has no key: expected one a line"),
+            ("\n# none\n", "has no key: expected one a line"),
+            (&large, "is larger than 65536 bytes"),
+            (
+                "good\nnot good\n",
+                "has a key on line 2 that no HTTP header can carry: expected printable ASCII without spaces",
+            ),
+            (
+                "schlüssel",
+                "has a key on line 1 that no HTTP header can carry: expected printable ASCII without spaces",
+            ),
         ] {
-            assert_eq!(parse(text.as_bytes()), Err(problem), "{text}");
+            let found = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(found.to_string(), problem, "{text}");
         }
     }
 
     #[test]
     fn keys_rotate_and_a_bad_file_changes_nothing() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b"old\n").unwrap();
-        let keys = Keys::open(file.path()).unwrap();
+        let keys = Keys(ArcSwap::from_pointee(parse(b"old\n").unwrap()));
         assert!(keys.accepts(b"old"));
         for wrong in [b"new".as_slice(), b"", b"ol", b"old ", b"OLD", b"# old"] {
             assert!(!keys.accepts(wrong), "{wrong:?}");
         }
-        file.write_all(b"new\n").unwrap();
-        assert_eq!(keys.take(read(file.path()), None), None);
+        assert_eq!(keys.take(b"old\nnew\n").unwrap(), 2);
         assert!(keys.accepts(b"old") && keys.accepts(b"new"));
-        file.as_file().set_len(0).unwrap();
-        assert_eq!(keys.take(read(file.path()), None), Some(Problem::NoKey));
+        assert!(matches!(keys.take(b""), Err(Problem::NoKey)));
         assert!(keys.accepts(b"old") && keys.accepts(b"new"));
     }
 

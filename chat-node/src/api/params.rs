@@ -43,6 +43,15 @@ pub struct InChannel<'a> {
     pub channel: Cow<'a, str>,
 }
 
+/// Where a reader was.
+#[derive(Deserialize)]
+pub struct Since<'a> {
+    #[serde(default)]
+    pub offset: u64,
+    #[serde(borrow, default)]
+    pub epoch: Cow<'a, str>,
+}
+
 impl Api {
     /// The room of that name, if a class is configured for it.
     pub fn room(&self, channel: &str) -> Result<RoomName, Refusal> {

@@ -1,4 +1,4 @@
-//! `disconnect`, `unsubscribe`, `refresh`: a user's sessions, on every node.
+//! `disconnect`, `unsubscribe`, `refresh`: a user's sessions, on every node. Whose they are is read here for `subscribe`, too.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::broker::peers::{Close, Leave, Order, Refresh, Request};
 use crate::ids::SessionId;
 use crate::protocol::{CloseReason, Refusal};
 
-use super::params::{bad, read};
+use super::params::{InChannel, bad, read};
 use super::{Api, NOTHING, Outcome};
 
 #[derive(Deserialize)]
@@ -39,12 +39,6 @@ struct Reason<'a> {
     reason: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
-struct Channel<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-}
-
 pub async fn disconnect(api: &Api, params: &RawValue) -> Outcome {
     let Disconnect { disconnect } = read(params)?;
     let reason = match disconnect {
@@ -61,7 +55,7 @@ pub async fn disconnect(api: &Api, params: &RawValue) -> Outcome {
 }
 
 pub async fn unsubscribe(api: &Api, params: &RawValue) -> Outcome {
-    let Channel { channel } = read(params)?;
+    let InChannel { channel } = read(params)?;
     let room = api.room(&channel)?;
     let what = What::Leave(Leave {
         room: room.as_str().to_owned(),
@@ -99,7 +93,8 @@ async fn order(api: &Api, params: &RawValue, what: What) -> Outcome {
     Ok(NOTHING.to_vec())
 }
 
-fn sessions(params: &RawValue) -> Result<Order, Refusal> {
+/// The sessions that the parameters name.
+pub fn sessions(params: &RawValue) -> Result<Order, Refusal> {
     let Sessions {
         user,
         client,

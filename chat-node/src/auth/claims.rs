@@ -62,6 +62,7 @@ pub struct ConnectionClaims {
     b64info: Option<String>,
     channels: Option<Vec<String>>,
     subs: Option<Subs>,
+    channel: Option<String>,
 }
 
 /// The claims of a subscription token.
@@ -103,6 +104,11 @@ impl TryFrom<ConnectionClaims> for Identity {
     type Error = BadClaims;
 
     fn try_from(claims: ConnectionClaims) -> Result<Self, BadClaims> {
+        // Whoever is handed the leave to join a room is not meant to be that user everywhere.
+        if claims.channel.is_some_and(|channel| !channel.is_empty()) {
+            let what = "it is a subscription token: it names a channel";
+            return Err(BadClaims(what.to_owned()));
+        }
         Ok(Self {
             user: user("sub", claims.sub)?,
             info: json("info", claims.info, claims.b64info)?,
@@ -184,7 +190,7 @@ fn rooms(channels: Option<Vec<String>>, subs: Option<Subs>) -> Result<Vec<GivenR
 }
 
 /// A claim that is any JSON, or bytes in base64: which are JSON, too, or else reach readers as the base64 they came in.
-fn json(
+pub fn json(
     claim: &str,
     value: Option<Box<RawValue>>,
     base64: Option<String>,
@@ -236,6 +242,14 @@ mod tests {
             Some(1_800_000_000)
         );
         assert_eq!(expires(r#"{"exp":1700000000,"expire_at":0}"#), None);
+    }
+
+    #[test]
+    fn the_leave_to_join_a_room_opens_no_session() {
+        assert!(connection(r#"{"sub":"ann","channel":"room"}"#).is_err());
+        for none in ["null", r#""""#] {
+            assert!(connection(&format!(r#"{{"sub":"ann","channel":{none}}}"#)).is_ok());
+        }
     }
 
     #[test]

@@ -1,17 +1,12 @@
-//! The keys of a file, read again when it changes.
-//!
-//! The file is read every second and its text compared: a Secret's file changes by a link that is exchanged somewhere
-//! above it, which watching the file would miss.
+//! The keys of a file, taken over again when it changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::keys::{Keys, KeysError};
-
-const INTERVAL: Duration = Duration::from_secs(1);
+use crate::watched_file::WatchedFile;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
@@ -29,32 +24,19 @@ pub fn open(path: PathBuf) -> Result<Current, FileProblem> {
     let keys = Keys::from_file(&text)?;
     warn_of_weakness(&path, &keys);
     let current: Current = Arc::new(ArcSwap::from_pointee(keys));
-    tokio::spawn(keep(path, blake3::hash(&text), current.clone()));
+    let file = WatchedFile::new(path, blake3::hash(&text));
+    tokio::spawn(keep(file, current.clone()));
     Ok(current)
 }
 
-async fn keep(path: PathBuf, mut seen: blake3::Hash, current: Current) {
-    let mut interval = tokio::time::interval(INTERVAL);
-    let mut is_unreadable = false;
+async fn keep(mut file: WatchedFile, current: Current) {
     loop {
-        interval.tick().await;
-        // A file system may take its time: that is no reason to hold up requests.
-        let file = path.clone();
-        let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
-        let text = match read.map_err(std::io::Error::other).flatten() {
-            Ok(text) => text,
+        match file.changed().await {
+            Ok(text) => renew(file.path(), &text, &current),
             Err(error) => {
-                if !std::mem::replace(&mut is_unreadable, true) {
-                    let file = path.display();
-                    tracing::warn!(%error, %file, "cannot read the keys for tokens again: the old ones stay");
-                }
-                continue;
+                let file = file.path().display();
+                tracing::warn!(%error, %file, "cannot read the keys for tokens again: the old ones stay");
             }
-        };
-        is_unreadable = false;
-        let hash = blake3::hash(&text);
-        if std::mem::replace(&mut seen, hash) != hash {
-            renew(&path, &text, &current);
         }
     }
 }
@@ -63,7 +45,7 @@ fn renew(path: &Path, text: &[u8], current: &Current) {
     let file = path.display();
     match Keys::from_file(text) {
         Ok(keys) => {
-            tracing::info!(%file, keys = keys.count(), "the keys for tokens have changed");
+            tracing::info!(%file, keys = keys.count(), "took over the keys for tokens");
             warn_of_weakness(path, &keys);
             current.store(Arc::new(keys));
         }
@@ -82,6 +64,8 @@ fn warn_of_weakness(path: &Path, keys: &Keys) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use jsonwebtoken::Algorithm;
 
@@ -101,11 +85,13 @@ mod tests {
         let current = open(file.path().to_owned()).unwrap();
         assert_eq!(secrets(&current), [b"the first secret".to_vec()]);
         write("the second secret");
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while secrets(&current) != [b"the second secret".to_vec()] {
-            assert!(tokio::time::Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let second = async {
+            while secrets(&current) != [b"the second secret".to_vec()] {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let taken = tokio::time::timeout(Duration::from_secs(10), second).await;
+        taken.expect("the file's new text counts");
     }
 
     #[test]

@@ -50,6 +50,10 @@ impl<'a> Unchecked<'a> {
             ),
             _ => invalid("it is not a JWT"),
         })?;
+        // Whoever does not know what is critical must not believe the token (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(invalid("its header asks for extensions by crit"));
+        }
         Ok(Self { text, header })
     }
 

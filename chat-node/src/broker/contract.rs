@@ -46,6 +46,8 @@ macro_rules! keeps_the_contract {
             the_newest_of_a_room_are_readable,
             what_is_young_enough_is_readable,
             history_from_the_future_is_empty,
+            what_came_after_an_offset_is_counted,
+            what_is_counted_is_kept,
             a_message_with_an_id_is_kept_once,
             an_id_stands_for_one_message,
             an_id_belongs_to_its_room_and_author,
@@ -568,6 +570,55 @@ pub(super) async fn what_is_young_enough_is_readable(node: Node) {
     );
     let none = younger_than(Duration::ZERO);
     assert_eq!(readable(&node, &room, &published, none).await, [0; 0]);
+}
+
+pub(super) async fn what_came_after_an_offset_is_counted(node: Node) {
+    let (room, other, empty) = (fresh_room(), fresh_room(), fresh_room());
+    let start = node.join(&room, None).await.position;
+    let mut published = Vec::new();
+    for n in 0..20 {
+        published.push(node.publish(&room, n).await);
+        node.publish(&other, n).await;
+    }
+    let beginning = Position {
+        offset: 0,
+        epoch: "".into(),
+    };
+    for (after, expected) in [(&start, 20), (&beginning, 20), (&published[19], 0)] {
+        assert_eq!(node.broker.unread(&room, after.clone()).await, Ok(expected));
+    }
+    for (read, after) in published.iter().enumerate() {
+        let unread = node.broker.unread(&room, after.clone()).await;
+        assert_eq!(unread, Ok(19 - read as u64), "after {after:?}");
+    }
+    let future = Position {
+        offset: published[19].offset + 1_000_000,
+        ..start.clone()
+    };
+    assert_eq!(node.broker.unread(&room, future).await, Ok(0));
+    assert_eq!(node.broker.unread(&empty, beginning).await, Ok(0));
+    let foreign = Position {
+        epoch: "another".into(),
+        ..start
+    };
+    let refused = node.broker.unread(&room, foreign).await;
+    assert_eq!(refused, Err(Error::ForeignEpoch));
+}
+
+pub(super) async fn what_is_counted_is_kept(node: Node) {
+    let room = fresh_room();
+    let (start, published) = node.publish_some(&room, 7).await;
+    node.broker.open(&room);
+    assert_eq!(node.broker.erase(&room).await, Ok(()));
+    assert_eq!(node.broker.unread(&room, start.clone()).await, Ok(0));
+    for n in 0..5 {
+        node.publish(&room, n).await;
+    }
+    let read = Position {
+        offset: published[3],
+        ..start
+    };
+    assert_eq!(node.broker.unread(&room, read).await, Ok(5));
 }
 
 pub(super) async fn history_of_another_epoch_is_refused(node: Node) {

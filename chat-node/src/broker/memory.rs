@@ -96,6 +96,9 @@ impl Memory {
 }
 
 impl Broker for Memory {
+    /// There are no connections.
+    fn serve_worker(&self) {}
+
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         let mut rooms = self.lock();
         let now = (self.clock)();
@@ -161,6 +164,11 @@ impl Broker for Memory {
         answer(Ok(rooms.access(room, now, |room, _| {
             room.readable_after(readable, now)
         })))
+    }
+
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64> {
+        let mut rooms = self.lock();
+        answer(rooms.access(room, (self.clock)(), |room, _| room.unread(&after)))
     }
 
     fn readiness(&self) -> Result<(), String> {

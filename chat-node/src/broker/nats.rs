@@ -22,6 +22,7 @@ pub mod init;
 mod link;
 mod pages;
 mod publish;
+mod publish_links;
 mod readable;
 mod reads;
 mod resume;
@@ -31,6 +32,7 @@ mod shard_log;
 mod streams;
 mod subject;
 mod times;
+mod unread;
 pub mod users;
 
 #[cfg(test)]
@@ -52,8 +54,9 @@ use self::ephemeral::{Listener, Teller};
 use self::erase::Eraser;
 use self::follower::Follower;
 use self::health::{Health, Trouble};
-use self::link::{Link, Purpose};
+use self::link::{Link, LinkId, LinkSettings, Purpose};
 use self::publish::Publisher;
+use self::publish_links::PublishLinks;
 use self::reads::Reads;
 use self::resume::Resumes;
 use self::room_reads::RoomReads;
@@ -88,6 +91,7 @@ pub struct Settings {
 pub struct Nats {
     shards: Vec<Arc<Shard>>,
     publisher: Publisher,
+    publish_links: PublishLinks,
     room_reads: RoomReads,
     eraser: Eraser,
     resumes: Resumes,
@@ -131,14 +135,16 @@ impl Nats {
         let health = Arc::new(Health::new(metrics.clone(), count));
         let mut tasks = JoinSet::new();
         let (incident_sender, incidents) = mpsc::unbounded_channel();
+        let links = LinkSettings {
+            account,
+            node: node.clone(),
+            young: times.young,
+            health: health.clone(),
+            incidents: incident_sender,
+        };
         let [live, publishes, reads] = Purpose::ALL.map(|purpose| {
-            let link = Link::new(purpose, times.young);
-            tasks.spawn(link.clone().keep_open(
-                account.clone(),
-                node.clone(),
-                health.clone(),
-                incident_sender.clone(),
-            ));
+            let link = Link::new(LinkId::shared(purpose), times.young);
+            tasks.spawn(link.clone().keep_open(links.clone()));
             link
         });
         let dropped = watch::Sender::new(0);
@@ -185,7 +191,7 @@ impl Nats {
         tasks.spawn(heed(incidents, dropped, health.clone()));
         let room_reads = RoomReads::new(reads.clone());
         let publisher = Publisher {
-            link: publishes,
+            link: publishes.clone(),
             reads,
             health: health.clone(),
             attempt: times.attempt,
@@ -200,6 +206,7 @@ impl Nats {
                 reads: room_reads.clone(),
             },
             publisher,
+            publish_links: PublishLinks::new(links, publishes),
             resumes: Resumes::new(room_reads.clone()),
             room_reads,
             directory,
@@ -248,8 +255,16 @@ async fn heed(
 }
 
 impl Broker for Nats {
+    fn serve_worker(&self) {
+        self.publish_links.open_here();
+    }
+
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
-        let (publisher, shard) = (self.publisher.clone(), self.shard(room));
+        let publisher = Publisher {
+            link: self.publish_links.here(),
+            ..self.publisher.clone()
+        };
+        let shard = self.shard(room);
         Box::pin(publisher.publish(shard, room.clone(), message))
     }
 
@@ -285,6 +300,12 @@ impl Broker for Nats {
         let (reads, shard) = (self.room_reads.clone(), self.shard(room));
         let asking = readable::after(reads, shard, room.clone(), readable, self.patience);
         Box::pin(within(self.patience, asking))
+    }
+
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64> {
+        let (reads, shard) = (self.room_reads.clone(), self.shard(room));
+        let counting = unread::unread(reads, shard, room.clone(), after, self.patience);
+        Box::pin(within(self.patience, counting))
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -15,9 +15,9 @@ pub use wire::answer::Response;
 pub use wire::call::Request;
 pub use wire::ephemeral::Event;
 pub use wire::{
-    Answer, Arrival, Call, Close, DescribeNode, Digest, Done, Emulate, Emulated, Ephemeral,
+    Answer, Arrival, Call, Close, DescribeNode, Digest, Done, Emulate, Emulated, Enter, Ephemeral,
     Failure, FailureCode, Leave, ListMembers, ListRooms, Member, Members, NodeDescription, Order,
-    Ping, Pong, PresenceChange, Publication, Refresh, Rooms, order,
+    Ping, Pong, Position, PresenceChange, Publication, Refresh, Rooms, order,
 };
 
 /// Something that another node is waiting for.

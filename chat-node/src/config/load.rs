@@ -99,9 +99,10 @@ pub(super) fn load(
         None => from_environment()?.map(PathBuf::from),
     };
 
-    let source = file.map(|file| Source::new(file, args.clone(), variables));
-    let (mut layers, room_classes) = match &source {
-        Some(source) => read_file(source.file(), &source.read()?)?,
+    let opened = file.map(|file| Source::open(file, args.clone(), variables));
+    let opened = opened.transpose()?;
+    let (mut layers, room_classes) = match &opened {
+        Some((source, text)) => read_file(source.file(), text)?,
         None => Default::default(),
     };
     layers.append(&mut read_environment(&environment)?);
@@ -130,7 +131,7 @@ pub(super) fn load(
         warnings: environment.warnings(&known),
         room_classes,
         given,
-        source,
+        source: opened.map(|(source, _)| source),
         ..config
     };
     check::check(&config)?;

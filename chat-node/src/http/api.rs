@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method as Verb, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::api::keys::Keys;
 use crate::api::{Api, Method};
+
+use super::body;
 
 /// The largest request: many messages in a batch, or one for many rooms.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -60,9 +62,9 @@ async fn call(
         let refused = refused(StatusCode::METHOD_NOT_ALLOWED, text);
         return ([(header::ALLOW, "POST")], refused).into_response();
     }
-    let body = match read(body).await {
+    let body = match body::read(body, MAX_BODY_BYTES, BODY_PATIENCE).await {
         Ok(body) => body,
-        Err((status, text)) => return refused(status, &text),
+        Err(unread) => return refused(unread.status(), &unread.to_string()),
     };
     let params: &RawValue = match serde_json::from_slice(&body) {
         Ok(params) => params,
@@ -73,26 +75,6 @@ async fn call(
     };
     let answer = front.api.call(method, params).await;
     ([(header::CONTENT_TYPE, "application/json")], answer).into_response()
-}
-
-/// Errors: the status and what was expected.
-async fn read(body: Body) -> Result<Bytes, (StatusCode, String)> {
-    let too_large = || {
-        let text = format!("a request has at most {MAX_BODY_BYTES} bytes");
-        (StatusCode::PAYLOAD_TOO_LARGE, text)
-    };
-    // Told before it is sent, where the head says how much it will be.
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
-        return Err(too_large());
-    }
-    let read = tokio::time::timeout(BODY_PATIENCE, to_bytes(body, MAX_BODY_BYTES)).await;
-    match read {
-        Ok(body) => body.map_err(|_| too_large()),
-        Err(_) => {
-            let text = format!("the request did not arrive within {BODY_PATIENCE:?}");
-            Err((StatusCode::REQUEST_TIMEOUT, text))
-        }
-    }
 }
 
 /// The key stands in `X-API-Key`, or after `apikey` in `Authorization`.

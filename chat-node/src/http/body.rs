@@ -1,28 +1,51 @@
-//! Request bodies: whole, within a size and the time that a handshake may take.
+//! Request bodies: whole, within a size and a time.
 
-use axum::body::Body;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::node::Shared;
+/// Why there is no body.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    #[error("expected a body of at most {most} bytes")]
+    TooLarge { most: usize },
+    #[error("the body ended early")]
+    Cut,
+    #[error("expected the whole body within {patience:?}")]
+    Late { patience: Duration },
+}
 
-/// Reads a body, or says what is wrong with it.
-pub async fn read(body: Body, max_bytes: usize, shared: &Shared) -> Result<Bytes, Box<Response>> {
-    let patience = shared.config.limits.handshake_timeout;
-    let whole = Limited::new(body, max_bytes).collect();
-    let refuse = |status, text: String| Err(Box::new((status, text).into_response()));
+impl Unread {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Cut => StatusCode::BAD_REQUEST,
+            Self::Late { .. } => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+}
+
+impl IntoResponse for Unread {
+    fn into_response(self) -> Response {
+        (self.status(), format!("{self}\n")).into_response()
+    }
+}
+
+/// Reads a body of at most `most` bytes that arrives within `patience`.
+pub async fn read(body: Body, most: usize, patience: Duration) -> Result<Bytes, Unread> {
+    // Told before it is sent, where the head says how much it will be.
+    if body.size_hint().lower() > most as u64 {
+        return Err(Unread::TooLarge { most });
+    }
+    let whole = Limited::new(body, most).collect();
     match tokio::time::timeout(patience, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("expected a body of at most {max_bytes} bytes\n"),
-        ),
-        Ok(Err(_)) => refuse(StatusCode::BAD_REQUEST, "the body ended early\n".to_owned()),
-        Err(_) => refuse(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("expected the whole body within {patience:?}\n"),
-        ),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge { most }),
+        Ok(Err(_)) => Err(Unread::Cut),
+        Err(_) => Err(Unread::Late { patience }),
     }
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::broker::peers::{self, Arrival, Emulate, Request};
+use crate::broker::peers::{self, CallError, Emulate, Request};
 use crate::protocol::protobuf::wire::EmulationRequest;
 use crate::worker::emulated::{Arrived, deliver};
 
@@ -37,9 +37,10 @@ struct InJson {
 pub async fn emulate(State(front): State<Front>, request: axum::extract::Request) -> Response {
     let in_protobuf = stream::is_octets(request.headers());
     let most = front.shared.live().limits.frame_bytes;
-    let body = match body::read(request.into_body(), most * BESIDE_COMMANDS, &front.shared).await {
+    let patience = front.shared.config.limits.handshake_timeout;
+    let body = match body::read(request.into_body(), most * BESIDE_COMMANDS, patience).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(unread) => return unread.into_response(),
     };
     let Some(request) = parse(body, in_protobuf).filter(|request| !request.data.is_empty()) else {
         return (StatusCode::BAD_REQUEST, EXPECTED).into_response();
@@ -48,7 +49,15 @@ pub async fn emulate(State(front): State<Front>, request: axum::extract::Request
         let text = format!("expected at most {most} bytes of commands\n");
         return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
     }
-    match bring(&front, request).await {
+    let arrived = match bring(&front, request).await {
+        Ok(arrived) => arrived,
+        Err(TooLarge) => {
+            let text =
+                "these are more commands at once than can go to this session's node: send fewer\n";
+            return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+        }
+    };
+    match arrived {
         Arrived::Taken => StatusCode::NO_CONTENT.into_response(),
         // An SDK that is told so connects anew at once; it would wait for replies that never come otherwise.
         Arrived::Unknown => {
@@ -78,8 +87,11 @@ fn parse(body: Bytes, in_protobuf: bool) -> Option<EmulationRequest> {
     })
 }
 
+/// What nodes send each other has a limit of its own.
+struct TooLarge;
+
 /// Gives the commands to the worker that has the session, on this node or another one.
-async fn bring(front: &Front, request: EmulationRequest) -> Arrived {
+async fn bring(front: &Front, request: EmulationRequest) -> Result<Arrived, TooLarge> {
     let EmulationRequest {
         session,
         node,
@@ -87,19 +99,17 @@ async fn bring(front: &Front, request: EmulationRequest) -> Arrived {
     } = request;
     let shared = &front.shared;
     if node == shared.config.nats.node_name {
-        return deliver(&front.inboxes, &shared.emulation_key, &session, data).await;
+        return Ok(deliver(&front.inboxes, &shared.emulation_key, &session, data).await);
     }
     let emulate = Request::Emulate(Emulate {
         session,
         commands: data,
     });
-    match shared.broker.call(&node, emulate, PATIENCE).await {
-        Ok(peers::Response::Emulated(emulated)) => match emulated.arrival() {
-            Arrival::Taken => Arrived::Taken,
-            Arrival::TooMuch => Arrived::TooMuch,
-            Arrival::Unspecified => Arrived::Unknown,
-        },
+    Ok(match shared.broker.call(&node, emulate, PATIENCE).await {
+        Ok(peers::Response::Emulated(emulated)) => emulated.arrival().into(),
+        // Who began anew would send the same again.
+        Err(CallError::TooLarge) => return Err(TooLarge),
         // Whether the commands have arrived is not known: the client has to begin anew either way.
         Ok(_) | Err(_) => Arrived::Unknown,
-    }
+    })
 }

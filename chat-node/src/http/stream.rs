@@ -13,10 +13,11 @@ use bytes::Bytes;
 
 use crate::protocol::{Wire, unidirectional};
 
+use super::Peer;
+use super::body::{self, Unread};
 use super::cors::Allowed;
 use super::handover::{Handover, Opening};
 use super::websocket::{Front, passed};
-use super::{Peer, body};
 
 pub const HTTP_STREAM: &str = "/connection/http_stream";
 pub const SSE: &str = "/connection/sse";
@@ -36,7 +37,7 @@ pub async fn http_stream(State(front): State<Front>, request: Request) -> Respon
             bad("expected a connect command as the body, got an empty one\n")
         }
         Ok(commands) => begin.open(wire, commands).await,
-        Err(refusal) => *refusal,
+        Err(unread) => unread.into_response(),
     }
 }
 
@@ -60,7 +61,7 @@ pub async fn uni_http_stream(State(front): State<Front>, request: Request) -> Re
     let begin = Begin::of(&front, &request);
     match body(&front, request).await {
         Ok(body) => begin.open_unidirectional(Wire::UniLines, &body).await,
-        Err(refusal) => *refusal,
+        Err(unread) => unread.into_response(),
     }
 }
 
@@ -79,13 +80,14 @@ pub async fn uni_sse(State(front): State<Front>, request: Request) -> Response {
             begin.open_unidirectional(Wire::UniEvents, b"{}").await
         }
         Ok(connect) => begin.open_unidirectional(Wire::UniEvents, &connect).await,
-        Err(refusal) => *refusal,
+        Err(unread) => unread.into_response(),
     }
 }
 
-async fn body(front: &Front, request: Request) -> Result<Bytes, Box<Response>> {
+async fn body(front: &Front, request: Request) -> Result<Bytes, Unread> {
     let most = front.shared.live().limits.frame_bytes;
-    body::read(request.into_body(), most, &front.shared).await
+    let patience = front.shared.config.limits.handshake_timeout;
+    body::read(request.into_body(), most, patience).await
 }
 
 fn bad(text: &'static str) -> Response {

@@ -45,13 +45,15 @@ impl ReloadMetrics {
         self.reloads.with_label_values(&["failed"]).inc();
     }
 
-    /// The file with this hash was read `at` (since 1970), and so many of its settings wait for a restart.
-    pub fn took(&self, hash: &blake3::Hash, at: Option<Duration>, waiting: usize, is_reload: bool) {
-        if is_reload {
-            self.reloads.with_label_values(&["ok"]).inc();
-        }
-        self.succeeded_at.set(at.map_or(0.0, |at| at.as_secs_f64()));
+    /// The file was taken over again, and so many of its settings wait for a restart.
+    pub fn reloaded(&self, waiting: usize) {
         self.waiting.set(waiting as i64);
+        self.reloads.with_label_values(&["ok"]).inc();
+    }
+
+    /// The node runs with the file of this hash, read `at` (since 1970).
+    pub fn took(&self, hash: &blake3::Hash, at: Duration) {
+        self.succeeded_at.set(at.as_secs_f64());
         let hash = hash.to_hex()[..16].to_owned();
         let mut shown = self.shown.lock().expect("no panic holds this lock");
         if let Some(before) = shown.replace(hash.clone()).filter(|before| *before != hash) {

@@ -1,10 +1,15 @@
 //! Orders about sessions, from the wire to what workers obey.
 
+use std::sync::Arc;
+
+use crate::auth::GivenRoom;
+use crate::broker::Position;
 use crate::broker::peers::order::What;
-use crate::broker::peers::{Close, Failure, FailureCode, Leave, Order, Refresh};
+use crate::broker::peers::{Close, Done, Enter, Failure, FailureCode, Leave, Order, Refresh};
 use crate::ids::{RoomName, SessionId, UserId};
 use crate::protocol::CloseReason;
-use crate::worker::orders::{self, Chosen};
+use crate::session::given::Entrance;
+use crate::worker::orders::{self, Chosen, Outcome};
 
 /// Errors: the order is of a later release, or not one at all.
 pub fn read(order: Order) -> Result<orders::Order, Failure> {
@@ -22,6 +27,7 @@ pub fn read(order: Order) -> Result<orders::Order, Failure> {
             let reason = CloseReason::given(code, reason).map_err(|error| unfit(&error))?;
             orders::What::Close(reason)
         }
+        Some(What::Enter(enter)) => orders::What::Enter(Arc::new(entrance(enter))),
         Some(What::Leave(Leave { room })) => {
             let room = RoomName::parse(&room, 255).map_err(|_| unfit("no room's name"))?;
             orders::What::Leave(room)
@@ -39,4 +45,40 @@ pub fn read(order: Order) -> Result<orders::Order, Failure> {
         },
         what,
     })
+}
+
+fn entrance(enter: Enter) -> Entrance {
+    let Enter {
+        room,
+        info,
+        data,
+        expire_at,
+        since,
+    } = enter;
+    Entrance {
+        given: GivenRoom {
+            name: room,
+            info: (!info.is_empty()).then_some(info),
+            data: (!data.is_empty()).then_some(data),
+            expires_at: (expire_at > 0).then_some(expire_at),
+        },
+        since: since.map(|since| Position {
+            offset: since.offset,
+            epoch: since.epoch.into(),
+        }),
+    }
+}
+
+/// What came of an order on all workers.
+pub fn done(outcomes: Vec<Outcome>) -> Done {
+    let sessions = outcomes.iter().map(|outcome| outcome.sessions as u64).sum();
+    let refusal = outcomes.into_iter().find_map(|outcome| outcome.refusal);
+    let (error, detail) = refusal.map_or((0, String::new()), |refusal| {
+        (refusal.code.code(), refusal.message().into_owned())
+    });
+    Done {
+        sessions,
+        error,
+        detail,
+    }
 }

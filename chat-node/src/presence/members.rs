@@ -2,7 +2,7 @@
 
 use crate::broker::Author;
 use crate::broker::peers;
-use crate::ids::{SessionId, UserId};
+use crate::ids::{self, SessionId, UserId};
 
 /// Members that an answer lists, and about their bytes on the wire: whatever a frame and a client take. All are counted.
 pub const MOST_LISTED: usize = 4000;
@@ -86,9 +86,7 @@ fn hash(user: &UserId) -> UserHash {
     if *user == UserId::ANONYMOUS {
         return 0;
     }
-    let hash = blake3::hash(user.as_str().as_bytes());
-    let first = hash.as_bytes().first_chunk::<8>();
-    u64::from_le_bytes(*first.expect("a hash has 32 bytes"))
+    ids::hash(user.as_str())
 }
 
 /// About what a member takes in an answer.

@@ -12,7 +12,6 @@ use crate::broker::peers::{ListMembers, Request, Response};
 use crate::ids::RoomName;
 
 use super::Presence;
-use super::members::of_wire;
 use super::view::Listing;
 
 /// Between two digests.
@@ -77,12 +76,7 @@ impl Presence {
 
     fn listed(&self, node: &str, room: &RoomName, answer: Option<Response>) {
         let listing = answer.and_then(|answer| match answer {
-            Response::Members(members) => Some(Listing {
-                incarnation: members.incarnation,
-                version: members.version,
-                is_complete: members.is_complete,
-                members: members.members.into_iter().filter_map(of_wire).collect(),
-            }),
+            Response::Members(members) => Some(Listing::of_answer(members)),
             _ => None,
         });
         let mut rosters = self.rosters();

@@ -1,13 +1,14 @@
 //! Rosters of the rooms whose members are told of joins and leaves: this node's members, and those of the others as
 //! far as these have told. Inputs -> effects, no IO.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
 use crate::broker::Author;
 use crate::broker::peers::{self, Digest, PresenceChange};
-use crate::ids::RoomName;
+use crate::ids::{self, RoomName};
 use crate::room::registry::WorkerIndex;
 use crate::socket::ConnectionKey;
 
@@ -15,6 +16,9 @@ use super::members::{MOST_BYTES, MOST_LISTED, to_wire, wire_bytes};
 use super::view::{Delta, Listing, Told, View};
 
 pub use super::view::What;
+
+/// Members of whom an answer has at least the ids: they have to fit beside those that are listed.
+const MOST_IDS: usize = 24_000;
 
 /// A member of this node, by where it is.
 pub type Place = (WorkerIndex, ConnectionKey);
@@ -51,7 +55,8 @@ pub struct Rosters {
 /// A room in which this node has members.
 struct Roster {
     hash: u64,
-    own: HashMap<Place, Author, RandomState>,
+    /// Each with the version by which it joined.
+    own: HashMap<Place, (u64, Author), RandomState>,
     /// The newest change of `own`.
     version: u64,
     others: HashMap<String, View, RandomState>,
@@ -80,7 +85,8 @@ impl Rosters {
         } else {
             roster.version
         };
-        if roster.own.insert(place, member.clone()).is_none() {
+        let joined = (self.version + 1, member.clone());
+        if roster.own.insert(place, joined).is_none() {
             self.version += 1;
             roster.version = self.version;
             self.tell(&mut effects, room, What::Joined, previous, member);
@@ -92,7 +98,7 @@ impl Rosters {
     pub fn left(&mut self, room: &RoomName, place: Place) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(roster) = self.rooms.get_mut(room)
-            && let Some(member) = roster.own.remove(&place)
+            && let Some((_, member)) = roster.own.remove(&place)
         {
             let previous = roster.version;
             self.version += 1;
@@ -222,14 +228,19 @@ impl Rosters {
         };
         answer.version = roster.version;
         answer.count = roster.own.len() as u64;
+        // Who joined last is known to the fewest.
+        let mut own: Vec<_> = roster.own.values().collect();
+        own.sort_unstable_by_key(|(joined, _)| Reverse(*joined));
         let mut bytes = 0;
-        for member in roster.own.values() {
+        let listed = own.iter().take(MOST_LISTED).take_while(|(_, member)| {
             bytes += wire_bytes(member);
-            if answer.members.len() == MOST_LISTED || bytes > MOST_BYTES {
-                answer.is_complete = false;
-                break;
-            }
-            answer.members.push(to_wire(member));
+            bytes <= MOST_BYTES
+        });
+        answer.members = listed.map(|(_, member)| to_wire(member)).collect();
+        answer.is_complete = answer.members.len() == own.len();
+        if !answer.is_complete && own.len() <= MOST_IDS {
+            let ids = own.iter().map(|(_, member)| member.client.as_bytes());
+            answer.clients = ids.flatten().copied().collect();
         }
         answer
     }
@@ -272,10 +283,8 @@ impl Rosters {
 
 impl Roster {
     fn new(room: &RoomName) -> Self {
-        let hash = blake3::hash(room.as_str().as_bytes());
-        let first = hash.as_bytes().first_chunk::<8>();
         Self {
-            hash: u64::from_le_bytes(*first.expect("a hash has 32 bytes")),
+            hash: ids::hash(room.as_str()),
             own: HashMap::default(),
             version: 0,
             others: HashMap::default(),
@@ -313,7 +322,10 @@ impl Rosters {
     /// Whether a member of any node is known.
     pub fn knows(&self, room: &RoomName, client: crate::ids::SessionId) -> bool {
         self.rooms.get(room).is_some_and(|roster| {
-            roster.own.values().any(|member| member.client == client)
+            roster
+                .own
+                .values()
+                .any(|(_, member)| member.client == client)
                 || roster.others.values().any(|view| view.has(client))
         })
     }

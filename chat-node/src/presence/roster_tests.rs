@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 use slotmap::SlotMap;
 
-use super::members::of_wire;
 use super::roster::{Announcement, Effect, Place, Rosters, What};
 use super::view::{Delta, Listing};
 use crate::broker::Author;
@@ -141,13 +140,7 @@ impl Bench {
         };
         let other = NAMES.iter().position(|name| *name == of).unwrap();
         let answer = self.nodes[other].rosters.own(&room);
-        let listing = Listing {
-            incarnation: answer.incarnation,
-            version: answer.version,
-            is_complete: answer.is_complete,
-            members: answer.members.into_iter().filter_map(of_wire).collect(),
-        };
-        let listing = (!lost).then_some(listing);
+        let listing = (!lost).then(|| Listing::of_answer(answer));
         let effects = self.nodes[node].rosters.listed(&of, &room, listing);
         self.apply(node, effects, false);
     }
@@ -314,6 +307,52 @@ fn members_of_a_node_that_is_gone_leave_once() {
     let mut back: Vec<_> = back.map(|(_, id)| id.to_string()).collect();
     back.sort();
     assert_eq!(back, expected);
+}
+
+/// More than a listing has room for: the last ones are listed, and of the others it is known that they are there.
+#[test]
+fn leaves_of_a_large_room_are_told_too() {
+    let mut bench = Bench::new();
+    let many: Vec<_> = (0..4_500).map(|_| bench.join(1, false)).collect();
+    bench.settle();
+    bench.join(0, false);
+    bench.settle();
+    bench.is_right();
+    // Heard as it happens, and made up for: of one who was listed and one who was not.
+    let mut gone = Vec::new();
+    for (which, lost) in [(4_499, true), (100, true), (4_000, false), (50, false)] {
+        gone.push(bench.nodes[1].members[which].1);
+        bench.leave(1, which, lost);
+    }
+    let late = bench.join(1, true);
+    bench.settle();
+    bench.settle();
+    bench.is_right();
+    let told = heard(&bench.nodes[0]).split_off(1);
+    let of = |wanted| {
+        let told = told.iter().filter(move |(what, _)| *what == wanted);
+        let mut ids: Vec<_> = told.map(|(_, id)| id.to_string()).collect();
+        ids.sort();
+        ids
+    };
+    let mut gone: Vec<_> = gone.iter().map(ToString::to_string).collect();
+    gone.sort();
+    assert_eq!(of(What::Left), gone);
+    assert_eq!(of(What::Joined), [late.to_string()]);
+    // The node dies: everybody leaves, once.
+    for _ in 0..3 {
+        let effects = bench.nodes[0].rosters.keep_only(|node| node != "b");
+        bench.apply(0, effects, false);
+    }
+    let left = heard(&bench.nodes[0]);
+    let left = left.iter().filter(|(what, _)| *what == What::Left);
+    assert_eq!(left.count(), many.len() + 1);
+    let huge = (0..20_000).map(|_| bench.join(1, true)).count();
+    let answer = bench.nodes[1].rosters.own(&room());
+    assert_eq!(
+        (huge, answer.members.len(), answer.clients.len()),
+        (20_000, 4_000, 0)
+    );
 }
 
 #[test]

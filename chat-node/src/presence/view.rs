@@ -1,13 +1,13 @@
 //! What one node knows of another's members in a room: changes in their order, and what to do when one is missing. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use foldhash::fast::RandomState;
 
 use crate::broker::Author;
-use crate::broker::peers::PresenceChange;
-use crate::ids::SessionId;
+use crate::broker::peers::{self, PresenceChange};
+use crate::ids::{SessionId, UserId};
 
 use super::members::of_wire;
 
@@ -56,6 +56,21 @@ pub struct Listing {
     /// Nobody was left out.
     pub is_complete: bool,
     pub members: Vec<Author>,
+    /// Everybody, where some were left out; empty if they are too many for that.
+    pub clients: Vec<SessionId>,
+}
+
+impl Listing {
+    pub fn of_answer(answer: peers::Members) -> Self {
+        let (ids, _) = answer.clients.as_chunks();
+        Self {
+            incarnation: answer.incarnation,
+            version: answer.version,
+            is_complete: answer.is_complete,
+            clients: ids.iter().copied().map(SessionId::of_bytes).collect(),
+            members: answer.members.into_iter().filter_map(of_wire).collect(),
+        }
+    }
 }
 
 /// What members are to hear, in this order.
@@ -68,6 +83,8 @@ pub struct View {
     /// The last change that is in `members`; 0 before anything is known.
     version: u64,
     members: HashMap<SessionId, Author, RandomState>,
+    /// Members of whom no more is known, as they did not fit into a listing.
+    nameless: HashSet<SessionId, RandomState>,
     /// Changes whose predecessors have not come.
     waiting: Vec<Delta>,
     /// A listing has been asked for.
@@ -110,8 +127,8 @@ impl View {
         self.version = delta.version;
         let client = delta.member.client;
         let is_news = match delta.what {
-            What::Joined => self.members.insert(client, delta.member.clone()).is_none(),
-            What::Left => self.members.remove(&client).is_some(),
+            What::Joined => self.insert(delta.member.clone()),
+            What::Left => self.remove(client).is_some(),
         };
         if is_news {
             told.push((delta.what, delta.member));
@@ -139,12 +156,13 @@ impl View {
         let present: HashMap<_, _, RandomState> = (listing.members.into_iter())
             .map(|member| (member.client, member))
             .collect();
-        if listing.is_complete {
-            let gone: Vec<_> = (self.members.keys())
-                .filter(|client| !present.contains_key(client))
+        let all: HashSet<_, RandomState> = listing.clients.iter().copied().collect();
+        if listing.is_complete || !all.is_empty() {
+            let gone: Vec<_> = (self.members.keys().chain(&self.nameless))
+                .filter(|client| !present.contains_key(client) && !all.contains(client))
                 .copied()
                 .collect();
-            let gone = gone.iter().filter_map(|client| self.members.remove(client));
+            let gone = gone.into_iter().filter_map(|client| self.remove(client));
             told.extend(gone.map(|member| (What::Left, member)));
         }
         if is_first {
@@ -165,13 +183,29 @@ impl View {
             let has_joined = waiting
                 .iter()
                 .any(|delta| delta.what == What::Joined && delta.member.client == client);
-            let is_news = self.members.insert(client, member.clone()).is_none();
+            let is_news = self.insert(member.clone());
             if is_news && (!is_first || has_joined) {
                 told.push((What::Joined, member));
             }
         }
+        let unknown = all.into_iter();
+        let unknown = unknown.filter(|client| !self.members.contains_key(client));
+        self.nameless.extend(unknown);
         self.version = listing.version;
         self.was_lost = false;
+    }
+
+    /// True if it was not there.
+    fn insert(&mut self, member: Author) -> bool {
+        let was_nameless = self.nameless.remove(&member.client);
+        self.members.insert(member.client, member).is_none() && !was_nameless
+    }
+
+    /// As much as is known of it, if it was there.
+    fn remove(&mut self, client: SessionId) -> Option<Author> {
+        let member = self.members.remove(&client);
+        let is_nameless = self.nameless.remove(&client);
+        member.or_else(|| is_nameless.then(|| Author::plain(UserId::ANONYMOUS, client)))
     }
 
     /// Whether the node's `version` of the room is not yet known here.
@@ -191,8 +225,10 @@ impl View {
 
     /// Everybody has left.
     pub fn empty(&mut self, told: &mut Told) {
-        let members = mem::take(&mut self.members);
-        told.extend(members.into_values().map(|member| (What::Left, member)));
+        let members = mem::take(&mut self.members).into_values();
+        let nameless = mem::take(&mut self.nameless).into_iter();
+        let nameless = nameless.map(|client| Author::plain(UserId::ANONYMOUS, client));
+        told.extend(members.chain(nameless).map(|member| (What::Left, member)));
     }
 
     fn become_incarnation(&mut self, incarnation: u64, told: &mut Told) {
@@ -212,6 +248,6 @@ impl View {
 #[cfg(test)]
 impl View {
     pub fn has(&self, client: SessionId) -> bool {
-        self.members.contains_key(&client)
+        self.members.contains_key(&client) || self.nameless.contains(&client)
     }
 }

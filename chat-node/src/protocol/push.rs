@@ -3,6 +3,7 @@
 use crate::broker::{Author, Publication};
 use crate::ids::RoomName;
 
+use super::reply::{Subscribed, write_entered};
 use super::{CloseReason, write_number, write_string};
 
 /// One message that answers no command.
@@ -13,6 +14,8 @@ pub enum Push<'a> {
     Join(&'a RoomName, &'a Author),
     /// Somebody has left it.
     Leave(&'a RoomName, &'a Author),
+    /// The session is in a room from now on for which it has not asked.
+    Subscribe(&'a Subscribed),
     /// The session is not in the room any more.
     Unsubscribe(&'a RoomName, Unsubscribed),
     /// The session ends: for transports whose end carries no code.
@@ -53,6 +56,10 @@ impl Push<'_> {
             Self::Join(room, member) | Self::Leave(room, member) => {
                 room.as_str().len() + member.user.as_str().len() + member.info_bytes() + 160
             }
+            Self::Subscribe(subscribed) => {
+                let data = subscribed.data.as_ref().map_or(0, |data| data.len());
+                subscribed.room.as_str().len() + data + 128
+            }
             Self::Unsubscribe(room, _) => room.as_str().len() + 96,
             Self::Disconnect(reason) => reason.reason.len() + 64,
         }
@@ -77,6 +84,13 @@ impl Push<'_> {
             }
             Self::Join(room, member) => write_presence(out, room, "join", member),
             Self::Leave(room, member) => write_presence(out, room, "leave", member),
+            Self::Subscribe(subscribed) => {
+                out.extend_from_slice(br#"{"channel":"#);
+                write_string(out, subscribed.room.as_str());
+                out.extend_from_slice(br#","subscribe":"#);
+                write_entered(out, subscribed);
+                out.push(b'}');
+            }
             Self::Unsubscribe(room, why) => {
                 out.extend_from_slice(br#"{"channel":"#);
                 write_string(out, room.as_str());

@@ -208,6 +208,16 @@ fn write_subscribed(out: &mut Vec<u8>, subscribed: &Subscribed) {
     out.push(b'}');
 }
 
+/// Appends what a push tells of a room that the session was put into: missed publications follow as pushes.
+pub(super) fn write_entered(out: &mut Vec<u8>, entered: &Subscribed) {
+    out.push(b'{');
+    write_position(out, &entered.position);
+    write_data(out, entered.data.as_ref());
+    write_flag(out, "recoverable", entered.recoverable);
+    write_flag(out, "positioned", entered.recoverable);
+    out.push(b'}');
+}
+
 /// SDKs take `expires` without `ttl` badly.
 fn write_ttl(out: &mut Vec<u8>, ttl: Option<u64>) {
     if let Some(seconds) = ttl {

@@ -30,6 +30,22 @@ struct Frame {
     appended: Instant,
 }
 
+/// What became of positions when frames were dropped.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Where each dropped frame began, and how many bytes were dropped from there on.
+    dropped: Vec<(u64, u64)>,
+}
+
+impl Moved {
+    /// Where the frame boundary is now that was at `position`.
+    pub fn place(&self, position: u64) -> u64 {
+        let next = self.dropped.partition_point(|(start, _)| *start < position);
+        let behind = self.dropped.get(next).map_or(0, |(_, behind)| *behind);
+        position + behind
+    }
+}
+
 /// Emptied buffers, for the next room that gets a message.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "they go in and out of logs as they are")]
@@ -164,6 +180,45 @@ impl RoomLog {
         due
     }
 
+    /// Drops the frames up to `position` that are not kept. The head stays where it is: what lay before a dropped frame
+    /// moves up by its length, which [`Moved`] tells of.
+    pub fn drop_unkept(&mut self, position: u64) -> Moved {
+        let mut moved = Moved::default();
+        let Some(buffer) = &mut self.buffer else {
+            return moved;
+        };
+        let stays = |frame: &Frame| frame.is_kept || frame.end > position;
+        // As it is nearly always.
+        if buffer.frames.iter().all(stays) {
+            return moved;
+        }
+        let mut start = self.base;
+        let mut held = Vec::with_capacity(buffer.bytes.len());
+        for frame in &buffer.frames {
+            let bytes = (start - self.base) as usize..(frame.end - self.base) as usize;
+            if stays(frame) {
+                held.extend_from_slice(&buffer.bytes[bytes]);
+            } else {
+                moved.dropped.push((start, bytes.len() as u64));
+            }
+            start = frame.end;
+        }
+        // From how much was dropped there to how much from there on.
+        let mut behind = 0;
+        for (_, dropped) in moved.dropped.iter_mut().rev() {
+            behind += *dropped;
+            *dropped = behind;
+        }
+        buffer.frames.retain(stays);
+        for frame in &mut buffer.frames {
+            frame.end = moved.place(frame.end);
+        }
+        buffer.bytes = held;
+        buffer.checked_bytes = buffer.bytes.len();
+        self.base = moved.place(self.base);
+        moved
+    }
+
     /// Drops what lies before `position`, a frame boundary.
     pub fn trim(&mut self, position: u64) {
         let Some(buffer) = &mut self.buffer else {
@@ -231,6 +286,33 @@ mod tests {
         assert_eq!(log.kept_part(4), (7, 8));
         assert_eq!([log.kept_part(8), log.kept_part(9)], [(9, 9); 2]);
         assert_eq!(RoomLog::default().kept_part(0), (0, 0));
+    }
+
+    #[test]
+    fn what_is_not_kept_can_be_dropped_and_positions_follow() {
+        let frames = [
+            (5, "aa"),
+            (0, "e"),
+            (0, "ff"),
+            (6, "b"),
+            (0, "g"),
+            (17, "cc"),
+            (0, "h"),
+        ];
+        let mut log = log(&frames);
+        let head = log.head();
+        let moved = log.drop_unkept(9);
+        // Up to the position, the last one stays.
+        assert_eq!((log.head(), log.from(log.base)), (head, &b"aabcch"[..]));
+        let places = [0, 2, 3, 5, 6, 7, 9, 10].map(|position| moved.place(position));
+        assert_eq!(places, [4, 6, 6, 6, 7, 7, 9, 10]);
+        assert_eq!(log.from(places[1]), b"bcch");
+        assert_eq!([log.boundary(5), log.boundary(8)], [6, 9]);
+        assert_eq!((log.start_after(5), log.start_after(6)), (6, 7));
+        log.append(18, b"d", Instant::now(), &mut Spares::default());
+        assert_eq!(log.from(places[6]), b"hd");
+        let moved = log.drop_unkept(0);
+        assert_eq!(moved.place(4), 4, "nothing was dropped");
     }
 
     #[test]

@@ -15,10 +15,9 @@ use crate::protocol::command::{Connect, NotJson, Resume};
 use crate::protocol::reply::{Connected, Reply};
 use crate::protocol::{CloseReason, ErrorCode, Refusal, Wire};
 
-use super::grant::{Grant, RoomGrant, ttl};
-use super::permission::is_meant;
+use super::grant::{Grant, ttl};
 use super::subscribe::{self, Entering};
-use super::{Ask, Desk, Refused, Session, State, Step, claimed, class_of, room_of};
+use super::{Ask, Desk, Refused, Session, State, Step, claimed};
 
 /// Where the client was in the rooms that it was put into before, by name.
 pub(super) type Resumes = HashMap<String, Position>;
@@ -139,7 +138,7 @@ impl Session {
             return Ok(Step::Close(close));
         }
         self.grant = Grant::of(&identity);
-        self.enter_given(identity, resumes, desk)
+        self.enter_all_given(identity, resumes, desk)
     }
 
     /// Counts the session in, unless the node is full, which passes by itself: the client may come back. An HTTP error
@@ -162,28 +161,17 @@ impl Session {
     }
 
     /// Puts the session into the rooms it was given, all or none.
-    fn enter_given(
+    fn enter_all_given(
         &mut self,
         identity: Identity,
         resumes: Resumes,
         desk: &mut Desk<'_>,
     ) -> Refused<Step> {
-        let most = desk.shared.live().limits.rooms_per_session;
-        if identity.rooms.len() > most {
-            let detail = format!("at most {most} rooms a session");
-            return Err(Refusal::new(ErrorCode::LimitExceeded, detail));
-        }
+        subscribe::fit_into_session(identity.rooms.len(), desk)?;
         let (mut rooms, mut answers) = (Vec::new(), Vec::new());
         for given in &identity.rooms {
-            let room = room_of(&given.name, desk)?;
-            let class = class_of(&room, desk)?;
-            if !is_meant(&room, &self.user) {
-                let detail = format!("the room {room} is for the users that its name lists");
-                return Err(Refusal::new(ErrorCode::PermissionDenied, detail));
-            }
             let resume = resumes.get(given.name.as_str()).cloned();
-            let (entering, answer) = subscribe::enter(room.clone(), &class, resume, false, desk);
-            self.keep_grant(RoomGrant::of_given(room, given));
+            let (entering, answer) = self.enter_given(given, resume, desk)?;
             rooms.push(entering);
             answers.push(answer);
         }

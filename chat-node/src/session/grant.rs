@@ -134,9 +134,10 @@ fn is_over(expires_at: Option<u64>, now: u64, grace: u64) -> bool {
     expires_at.is_some_and(|at| at.saturating_add(grace) <= now)
 }
 
-/// For how many seconds a client has nothing to do: one that is told 0 would be at it at once, and always.
+/// For how many seconds a client has nothing to do: one that is told 0 would be at it at once, and always; one that is
+/// told more than 32 bits hold would understand nothing, or something else.
 pub fn ttl(expires_at: Option<u64>, now: u64) -> Option<u64> {
-    expires_at.map(|at| at.saturating_sub(now).max(1))
+    expires_at.map(|at| at.saturating_sub(now).clamp(1, i32::MAX as u64))
 }
 
 #[cfg(test)]
@@ -177,5 +178,6 @@ mod tests {
         assert_eq!(ttl(Some(15), 10), Some(5));
         assert_eq!(ttl(Some(10), 10), Some(1));
         assert_eq!(ttl(Some(5), 10), Some(1));
+        assert_eq!(ttl(Some(u64::MAX), 10), Some(2_147_483_647));
     }
 }

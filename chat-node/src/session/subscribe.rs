@@ -38,6 +38,14 @@ impl Entering {
     pub(super) fn name(&self) -> &RoomName {
         &self.name
     }
+
+    /// Without what was missed the session is not to be in the room either.
+    pub(super) fn or_not_at_all(self) -> Self {
+        Self {
+            rejects_unrecovered: true,
+            ..self
+        }
+    }
 }
 
 /// A subscribe as it was asked for.
@@ -114,11 +122,7 @@ impl Session {
             is_vouched: pass.is_some(),
         };
         permission::subscribe(&class, standing)?;
-        let most = desk.shared.live().limits.rooms_per_session;
-        if desk.rooms.places(desk.connection).len() >= most {
-            let detail = format!("at most {most} rooms a session");
-            return Err(Refusal::new(ErrorCode::LimitExceeded, detail));
-        }
+        has_room_left(desk)?;
         self.forget_grant(&wish.room);
         let (room, resume) = (wish.room.clone(), wish.resume);
         let (mut entering, answer) = enter(room, &class, resume, wish.wants_joins, desk);
@@ -173,6 +177,21 @@ impl Session {
         }
         place.is_some()
     }
+}
+
+/// Whether the session may be in one more room.
+pub(super) fn has_room_left(desk: &Desk<'_>) -> Refused<()> {
+    fit_into_session(desk.rooms.places(desk.connection).len() + 1, desk)
+}
+
+/// Whether a session may be in so many rooms.
+pub(super) fn fit_into_session(rooms: usize, desk: &Desk<'_>) -> Refused<()> {
+    let most = desk.shared.live().limits.rooms_per_session;
+    if rooms <= most {
+        return Ok(());
+    }
+    let detail = format!("at most {most} rooms a session");
+    Err(Refusal::new(ErrorCode::LimitExceeded, detail))
 }
 
 /// The pass, if it is for this room and user, and for some time to come.

@@ -2,7 +2,7 @@
 
 const ERRORS = {
   100: "the server has an internal problem",
-  101: "the server asks for a login that this page does not have",
+  101: "this server lets nobody in without a login, and this page cannot log you in; use the application that you have a login for",
   102: "the server does not know this room",
   103: "you are not allowed to do this here",
   104: "the server does not support this",
@@ -31,9 +31,11 @@ export function errorWords({ code, message }) {
   return join(ERRORS[code], message, code, GENERIC.has(message));
 }
 
-/** Why the server closed for good, as half a sentence. */
+/** Why the server closed for good, or let nobody in, as half a sentence. */
 export function closeWords(code, reason) {
-  return join(CLOSED[code], reason, code, false);
+  // What follows there is for who wrote the page.
+  if (code === 101) return join(ERRORS[code], "", code, true);
+  return ERRORS[code] ? errorWords({ code, message: reason }) : join(CLOSED[code], reason, code, false);
 }
 
 /** The protocol's own names of its codes say no more than our words for them. */

@@ -1,4 +1,4 @@
-//! What a session has asked the broker, and the commands that wait for it: one question for each room at a time.
+//! What a session has asked the broker, and what waits for it: one question for each room at a time.
 //!
 //! So a client's messages to a room are kept in the order in which it sent them, and a room that has to wait holds up
 //! no other.
@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::RoomName;
+use crate::session::given::Put;
 
 /// Rooms with questions out, and the bytes of commands behind them, beyond which nothing more is read.
 const MOST_ROOMS: usize = 64;
@@ -26,7 +27,14 @@ struct Room {
     is_asked: bool,
     /// Nobody knows whether a message was kept: those behind it are not tried.
     has_unknown: bool,
-    behind: VecDeque<Box<[u8]>>,
+    behind: VecDeque<Waiting>,
+}
+
+/// What has to wait for the answer to a question.
+pub enum Waiting {
+    Command(Box<[u8]>),
+    /// A backend puts the session into the room.
+    Put(Put),
 }
 
 impl Asking {
@@ -77,8 +85,19 @@ impl Asking {
     /// Keeps a command for after the question about its room.
     pub fn wait(&mut self, name: &str, command: &[u8]) {
         if let Some(room) = self.room(name) {
-            room.behind.push_back(command.into());
+            room.behind.push_back(Waiting::Command(command.into()));
             self.bytes += command.len();
+        }
+    }
+
+    /// Keeps a backend's order for after the question about its room; returns it if there is none.
+    pub fn wait_to_put(&mut self, put: Put) -> Option<Put> {
+        match self.room(&put.entrance.given.name) {
+            Some(room) => {
+                room.behind.push_back(Waiting::Put(put));
+                None
+            }
+            None => Some(put),
         }
     }
 
@@ -96,13 +115,14 @@ impl Asking {
             .is_some_and(|room| room.has_unknown)
     }
 
-    /// The next command behind the room's last question; none while a new one is out. A room that nothing waits for
+    /// What is next behind the room's last question; none while a new one is out. A room that nothing waits for
     /// is forgotten.
-    pub fn next_behind(&mut self, name: &RoomName) -> Option<Box<[u8]>> {
+    pub fn next_behind(&mut self, name: &RoomName) -> Option<Waiting> {
         let room = self.room(name.as_str()).filter(|room| !room.is_asked)?;
         let next = room.behind.pop_front();
         match &next {
-            Some(command) => self.bytes -= command.len(),
+            Some(Waiting::Command(command)) => self.bytes -= command.len(),
+            Some(Waiting::Put(_)) => {}
             None => self.rooms.retain(|room| room.name != *name),
         }
         next
@@ -117,6 +137,14 @@ mod tests {
         RoomName::parse(name, 255).unwrap()
     }
 
+    /// The next command for the room "a".
+    fn next(asking: &mut Asking) -> Option<Box<[u8]>> {
+        asking.next_behind(&room("a")).map(|next| match next {
+            Waiting::Command(command) => command,
+            Waiting::Put(_) => panic!("nobody is put into the room"),
+        })
+    }
+
     #[test]
     fn commands_wait_behind_the_question_of_their_room_only() {
         let mut asking = Asking::default();
@@ -124,23 +152,42 @@ mod tests {
         assert!(asking.holds("a") && !asking.holds("b"));
         asking.wait("a", b"first");
         asking.wait("a", b"second");
-        assert_eq!(asking.next_behind(&room("a")), None);
+        assert_eq!(next(&mut asking), None);
         asking.answered(&room("a"), false);
         assert_eq!(asking.next_to_go_on(), Some(room("a")));
-        assert_eq!(
-            asking.next_behind(&room("a")).as_deref(),
-            Some(&b"first"[..])
-        );
+        assert_eq!(next(&mut asking).as_deref(), Some(&b"first"[..]));
         // That one became a question, too.
         asking.ask(&room("a"));
-        assert_eq!(asking.next_behind(&room("a")), None);
+        assert_eq!(next(&mut asking), None);
         asking.answered(&room("a"), false);
-        assert_eq!(
-            asking.next_behind(&room("a")).as_deref(),
-            Some(&b"second"[..])
-        );
-        assert_eq!(asking.next_behind(&room("a")), None);
+        assert_eq!(next(&mut asking).as_deref(), Some(&b"second"[..]));
+        assert_eq!(next(&mut asking), None);
         assert!(asking.is_empty() && asking.bytes == 0);
+    }
+
+    #[test]
+    fn who_is_put_into_a_room_waits_in_line() {
+        let (told, _) = tokio::sync::mpsc::unbounded_channel();
+        let given = crate::auth::GivenRoom {
+            name: "a".to_owned(),
+            info: None,
+            data: None,
+            expires_at: None,
+        };
+        let since = None;
+        let entrance = crate::session::given::Entrance { given, since }.into();
+        let put = Put { entrance, told };
+        let mut asking = Asking::default();
+        asking.ask(&room("b"));
+        assert!(asking.wait_to_put(put.clone()).is_some(), "nothing is out");
+        asking.ask(&room("a"));
+        asking.wait("a", b"first");
+        assert!(asking.wait_to_put(put).is_none());
+        asking.answered(&room("a"), false);
+        assert_eq!(next(&mut asking).as_deref(), Some(&b"first"[..]));
+        let next = asking.next_behind(&room("a"));
+        assert!(matches!(next, Some(Waiting::Put(_))));
+        assert!(asking.next_behind(&room("a")).is_none() && !asking.holds("a"));
     }
 
     #[test]

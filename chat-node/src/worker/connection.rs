@@ -10,9 +10,10 @@ use tokio::net::TcpStream;
 use crate::ids::RoomName;
 use crate::protocol::{Encoding, Wire};
 use crate::session::Session;
+use crate::session::given::Put;
 use crate::socket::Socket;
 
-use super::asking::Asking;
+use super::asking::{Asking, Waiting};
 use super::missed::Missed;
 use super::timer_wheel::Tick;
 
@@ -118,6 +119,14 @@ impl Connection {
             .is_some()
     }
 
+    /// Keeps a backend's order for after the answer to a question about its room; returns it if there is none.
+    pub fn put_behind(&mut self, put: Put) -> Option<Put> {
+        match &mut self.asking {
+            Some(asking) => asking.wait_to_put(put),
+            None => Some(put),
+        }
+    }
+
     /// A question about the room is out; without a room about the whole session.
     pub fn ask(&mut self, room: Option<&RoomName>) {
         let asking = self.asking.get_or_insert_default();
@@ -146,8 +155,8 @@ impl Connection {
         asking.is_some_and(|asking| asking.has_unknown(room))
     }
 
-    /// The next command that the answer about `room` lets go on.
-    pub fn next_behind(&mut self, room: &RoomName) -> Option<Box<[u8]>> {
+    /// What the answer about `room` lets go on next.
+    pub fn next_behind(&mut self, room: &RoomName) -> Option<Waiting> {
         let asking = self.asking.as_mut()?;
         let next = asking.next_behind(room);
         if asking.is_empty() {

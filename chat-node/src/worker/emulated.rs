@@ -7,6 +7,7 @@ use slotmap::{Key, KeyData};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::broker::peers::Arrival;
 use crate::protocol::reply::Emulation;
 use crate::protocol::{Batch, CloseReason};
 use crate::room::registry::WorkerIndex;
@@ -39,6 +40,26 @@ pub enum Arrived {
     Unknown,
     /// The session has as many waiting as it may.
     TooMuch,
+}
+
+impl From<Arrived> for Arrival {
+    fn from(arrived: Arrived) -> Self {
+        match arrived {
+            Arrived::Taken => Self::Taken,
+            Arrived::TooMuch => Self::TooMuch,
+            Arrived::Unknown => Self::Unspecified,
+        }
+    }
+}
+
+impl From<Arrival> for Arrived {
+    fn from(arrival: Arrival) -> Self {
+        match arrival {
+            Arrival::Taken => Self::Taken,
+            Arrival::TooMuch => Self::TooMuch,
+            Arrival::Unspecified => Self::Unknown,
+        }
+    }
 }
 
 const PLACE_BYTES: usize = 10;

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::protocol::Push;
 use crate::protocol::push::Unsubscribed;
 use crate::session::Expired;
 use crate::socket::ConnectionKey;
@@ -61,11 +60,8 @@ impl Worker {
             Expired::Nothing => {}
             Expired::Close(reason) => return self.close(key, &reason),
             Expired::Rooms(rooms) => {
-                let wire = connection.wire;
                 for room in rooms {
-                    self.forget_missed(key, &room);
-                    let push = wire.push(&Push::Unsubscribe(&room, Unsubscribed::Expired));
-                    self.send(key, &push);
+                    self.tell_left(key, &room, Unsubscribed::Expired);
                 }
                 self.resume_input(key);
             }

@@ -20,6 +20,7 @@ use crate::session::{Ask, Desk, Session, Settled, Step};
 use crate::socket::ConnectionKey;
 
 use super::Worker;
+use super::asking::Waiting;
 use super::connection::{Life, Owed};
 use super::missed::{FRAME_BYTES, Missed};
 use super::timer_wheel::{TICK, tick_of};
@@ -172,7 +173,7 @@ impl Worker {
     }
 
     /// Lets the session take a step, and does what it comes to.
-    fn with_session(
+    pub(super) fn with_session(
         &mut self,
         key: ConnectionKey,
         id: u32,
@@ -189,6 +190,7 @@ impl Worker {
         self.schedule_new_expiry(key);
         match step {
             Step::Silent => {}
+            Step::Entered(subscribed) => self.entered(key, subscribed),
             Step::Reply(reply) => self.reply(key, id, reply),
             Step::Close(reason) => self.close_with(key, &reason),
             Step::Ask(ask) => self.ask(key, id, ask),
@@ -308,8 +310,13 @@ impl Worker {
             }
             let publishes_fail = connection.has_unknown(room);
             let encoding = connection.wire.encoding();
-            let Some(bytes) = connection.next_behind(room) else {
-                break;
+            let bytes = match connection.next_behind(room) {
+                Some(Waiting::Command(bytes)) => bytes,
+                Some(Waiting::Put(put)) => {
+                    self.put_now(key, put);
+                    continue;
+                }
+                None => break,
             };
             let mut kept = Kept::default();
             let command = Batch::of(encoding, &bytes).map(|mut commands| commands.next(&mut kept));
@@ -369,7 +376,7 @@ impl Worker {
         self.send_missed(key);
     }
 
-    fn send_replies(&mut self, key: ConnectionKey) {
+    pub(super) fn send_replies(&mut self, key: ConnectionKey) {
         if self.replies.is_empty() {
             return;
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::broker::Publication;
 use crate::ids::RoomName;
-use crate::protocol::reply::Reply;
+use crate::protocol::reply::{Reply, Subscribed};
 use crate::protocol::{Push, Wire};
 use crate::socket::ConnectionKey;
 
@@ -34,16 +34,11 @@ impl Worker {
         };
         let mut room_left = FRAME_BYTES;
         let missed = entered.iter_mut().map(|subscribed| {
-            let (room, upto) = (subscribed.room.clone(), subscribed.position.offset);
-            let rest = subscribed.split_off(room_left);
+            let missed = Missed::split_off(subscribed, room_left);
             let kept = subscribed.publications.iter();
             let kept: usize = kept.map(|publication| publication.wire_bytes()).sum();
             room_left = room_left.saturating_sub(kept);
-            Missed {
-                room,
-                upto,
-                publications: rest.into_iter(),
-            }
+            missed
         });
         missed.collect()
     }
@@ -121,6 +116,15 @@ impl Worker {
 }
 
 impl Missed {
+    /// Takes off what `max_bytes` have no room for.
+    pub(super) fn split_off(subscribed: &mut Subscribed, max_bytes: usize) -> Self {
+        Self {
+            room: subscribed.room.clone(),
+            upto: subscribed.position.offset,
+            publications: subscribed.split_off(max_bytes).into_iter(),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.publications.as_slice().is_empty()
     }

@@ -80,6 +80,7 @@ impl Worker {
         if !room.log.check_due(most as usize) {
             return;
         }
+        room.drop_unkept();
         let head = room.log.head();
         // Whoever could take more gets it at the next visit.
         let stuck = |member: &&Member| {

@@ -60,7 +60,7 @@ impl Worker {
             return Next::End;
         }
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let next = match connection.socket.io.try_read(&mut buffer) {
+        let next = match connection.socket.read(&mut buffer) {
             Ok(0) => {
                 self.remove(key);
                 Next::End

@@ -8,20 +8,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::orders::{Chosen, Order, What};
 use super::{Accepted, Event, Inbox, start};
-use crate::auth::Auth;
+use crate::auth::{Auth, GivenRoom};
 use crate::broker::peers::{self, CallError, Gathered, Pending, Request, Response};
 use crate::broker::{
     Answer, Broker, Error, Feed, HistoryPage, HistoryQuery, Joined, Message, NodeLoad, Position,
     Publication, Readable,
 };
 use crate::config::Config;
-use crate::ids::RoomName;
+use crate::ids::{RoomName, SessionId, UserId};
 use crate::metrics::Metrics;
 use crate::node::Shared;
 use crate::presence::Presence;
 use crate::protocol::Wire;
 use crate::room::registry::Registry;
+use crate::session::given::Entrance;
 
 type Acknowledge = oneshot::Sender<Result<Position, Error>>;
 
@@ -33,6 +35,8 @@ struct SlowBroker {
 }
 
 impl Broker for SlowBroker {
+    fn serve_worker(&self) {}
+
     fn readiness(&self) -> Result<(), String> {
         Ok(())
     }
@@ -70,6 +74,10 @@ impl Broker for SlowBroker {
 
     fn readable_after(&self, _: &RoomName, _: Readable) -> Answer<u64> {
         unreachable!("everything is readable here")
+    }
+
+    fn unread(&self, _: &RoomName, _: Position) -> Answer<u64> {
+        unreachable!("nobody counts here")
     }
 
     fn history(&self, _: &RoomName, _: HistoryQuery) -> Answer<HistoryPage> {
@@ -276,6 +284,56 @@ fn a_session_that_is_to_leave_gets_its_answer_first() {
         got.find(r#"{"id":3,"publish""#) < got.find("shutdown"),
         "{got}"
     );
+}
+
+#[test]
+fn who_is_put_into_a_room_is_so_after_what_he_asked_about_it() {
+    let mut bench = Bench::new();
+    bench.send(r#"{"id":1,"connect":{}}"#);
+    let connected = bench.read_until(r#""id":1"#);
+    bench.send(r#"{"id":2,"subscribe":{"channel":"room"}}"#);
+    bench.send(r#"{"id":3,"unsubscribe":{"channel":"room"}}"#);
+    bench.send(r#"{"id":4,"ping":{}}"#);
+    bench.read_until(r#"{"id":4"#);
+    let client = connected.split(r#""client":""#).nth(1).unwrap();
+    let entrance = Entrance {
+        given: GivenRoom {
+            name: "room".to_owned(),
+            info: None,
+            data: Some(r#"{"why":1}"#.into()),
+            expires_at: None,
+        },
+        since: None,
+    };
+    let order = Order {
+        of: Chosen {
+            user: UserId::ANONYMOUS,
+            client: Some(SessionId::parse(&client[..36]).unwrap()),
+            except: Vec::new(),
+        },
+        what: What::Enter(entrance.into()),
+    };
+    let (done, mut outcome) = oneshot::channel();
+    bench.inbox.send(Event::Order(order.into(), done));
+    bench.send(r#"{"id":5,"unsubscribe":{"channel":"room"}}"#);
+    bench.send(r#"{"id":6,"ping":{}}"#);
+    let got = bench.read_until(r#"{"id":6"#);
+    assert!(!got.contains("push"), "its own join is still out: {got}");
+    bench.answer_join(0);
+    bench.read_until(r#"{"id":3"#);
+    bench.answer_join(7);
+    let got = bench.read_until(r#"{"id":5"#);
+    let push = r#"{"push":{"channel":"room","subscribe":{"offset":7,"epoch":"e","data":{"why":1},"recoverable":true,"positioned":true}}}"#;
+    assert!(
+        got.find(push) < got.find(r#"{"id":5,"error":{"code":103"#),
+        "{got}"
+    );
+    let outcome = wait_for(|| outcome.try_recv().ok());
+    assert_eq!((outcome.sessions, outcome.refusal), (1, None));
+    bench.publish(7);
+    bench.publish(8);
+    let got = bench.read_until("number 8");
+    assert!(!got.contains("number 7"), "{got}");
 }
 
 fn wait_for<T>(mut something: impl FnMut() -> Option<T>) -> T {

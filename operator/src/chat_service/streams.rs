@@ -9,6 +9,7 @@ use chat_node::broker::nats::init;
 use chat_node::config::{Config, Invocation, NatsCommand};
 use k8s_openapi::api::core::v1::Secret;
 use natter_crds::{SecretKey, SecretName};
+use tracing::{info, warn};
 
 use super::build::chat_node::config_map;
 use super::build::nats::credentials::seed_name;
@@ -39,7 +40,15 @@ pub async fn set_up(
     let Invocation::Nats(NatsCommand::Init(init)) = read else {
         return Err("the arguments are not those of nats init".to_owned());
     };
-    init::run(&init).await.map_err(|error| text_of(&error))
+    init::run(&init, log).await.map_err(|error| text_of(&error))
+}
+
+/// Within the reconcile's span, so the lines have the ChatService's name.
+fn log(line: init::Line) {
+    match line {
+        init::Line::Result(text) | init::Line::Progress(text) => info!("{text}"),
+        init::Line::Warning(text) => warn!("{text}"),
+    }
 }
 
 fn text_of(error: &dyn std::error::Error) -> String {

@@ -14,7 +14,14 @@ in_net() { nsenter --net="/run/netns/$1" "${@:2}"; }
 start() {
     local namespace=$1 name=$2
     shift 2
-    setsid nsenter --net="/run/netns/$namespace" "$@" >"$DIR/log/$name.log" 2>&1 </dev/null &
+    (
+        # It lives on: a lock or a pipe of whoever started the cluster must not live on with it.
+        for descriptor in /proc/"$BASHPID"/fd/*; do
+            descriptor=${descriptor##*/}
+            [ "$descriptor" -le 2 ] || eval "exec $descriptor>&-"
+        done
+        exec setsid nsenter --net="/run/netns/$namespace" "$@"
+    ) >"$DIR/log/$name.log" 2>&1 </dev/null &
     echo $! >"$DIR/pid/$name"
 }
 

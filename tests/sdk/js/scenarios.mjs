@@ -11,12 +11,13 @@ import * as history from './scenarios/history.mjs';
 import * as network from './scenarios/network.mjs';
 import * as node from './scenarios/node.mjs';
 import * as presence from './scenarios/presence.mjs';
+import * as serverApi from './scenarios/server_api.mjs';
 import * as slow from './scenarios/slow.mjs';
 import * as tokens from './scenarios/tokens.mjs';
 import { load, names } from './sdks.mjs';
 import { Stage } from './stage.mjs';
 
-const scenarios = { ...chat, ...cluster, ...errors, ...fallback, ...history, ...network, ...node, ...presence, ...slow, ...tokens };
+const scenarios = { ...chat, ...cluster, ...errors, ...fallback, ...history, ...network, ...node, ...presence, ...serverApi, ...slow, ...tokens };
 const [name, url, sdk = 'centrifuge'] = process.argv.slice(2);
 const scenario = Object.hasOwn(scenarios, name ?? '') && scenarios[name];
 if (!scenario || !url || !names.includes(sdk)) {

@@ -77,6 +77,11 @@ export function recorded(sockets, note) {
 }
 
 const encode = (data) => new TextEncoder().encode(JSON.stringify(data));
+/** What the Protobuf SDK has as bytes, as everybody else has it. Data that is not there is empty. */
+export const decoded = (data) => {
+  if (!(data instanceof Uint8Array)) return data;
+  return data.length ? decode(data) : undefined;
+};
 const decode = (bytes) => JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 
 /** The Protobuf SDK leaves data to the application: here that is JSON, as everybody else in the rooms has it. */

@@ -56,6 +56,11 @@ export class Stage {
     assert.equal(await answer, 'DONE', `the driver could not ${command}`);
   }
 
+  /** Where a node is; with fewer nodes they count from the first one again. */
+  at(number) {
+    return this.urls[number % this.urls.length];
+  }
+
   /** A client that is not connecting yet. */
   client(name, { url = this.url, ...options } = {}) {
     const client = new Client(this, name, url, options);
@@ -137,6 +142,7 @@ class Client {
 /** A subscription with everything it was told. */
 class Room {
   subscribed = [];
+  subscribing = [];
   unsubscribed = [];
   errors = [];
   publications = [];
@@ -152,6 +158,7 @@ class Room {
         this.stage.note(this.who, event, context);
       });
     record('subscribed', this.subscribed);
+    record('subscribing', this.subscribing);
     record('unsubscribed', this.unsubscribed);
     record('error', this.errors);
     this.sub.on('publication', (publication) => {

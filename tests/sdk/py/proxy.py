@@ -8,7 +8,7 @@ Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
 class Proxy:
     def __init__(self, url: str) -> None:
-        self._node = urlsplit(url)
+        self.lead_to(url)
         # The connections that are carried.
         self._pairs: set[Pair] = set()
         self._open = True
@@ -23,6 +23,10 @@ class Proxy:
         port = proxy._server.sockets[0].getsockname()[1]
         proxy.url = url.replace(proxy._node.netloc, f"127.0.0.1:{port}")
         return proxy
+
+    def lead_to(self, url: str) -> None:
+        """Forwards new connections to the node at `url`."""
+        self._node = urlsplit(url)
 
     async def _accept(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         if not self._open:

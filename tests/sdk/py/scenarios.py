@@ -15,12 +15,13 @@ import history
 import network
 import node
 import presence
+import puts
 import tokens
 from stage import Stage
 
 SCENARIOS = {
     name: scenario
-    for module in (chat, errors, history, network, node, presence, tokens)
+    for module in (chat, errors, history, network, node, presence, puts, tokens)
     for name, scenario in inspect.getmembers(module, inspect.iscoroutinefunction)
     if scenario.__module__ == module.__name__ and not name.startswith("_")
 }

@@ -80,6 +80,26 @@ async def reaches_sessions(api: Callable[[], cent.Client], urls: list[str]) -> N
     assert [(node.num_clients, node.num_subs, node.num_channels) for node in nodes] == [(1, 1, 1)] * len(urls), nodes
     assert len({node.uid for node in nodes}) == len(urls) and all(node.version and node.name for node in nodes)
 
+    for client in clients:
+        mine, told = client.connected[0].client, []
+
+        async def on_subscribed(context: Any) -> None:
+            told.append(context)
+            stage.note()
+
+        client.sdk.events.on_subscribed = on_subscribed
+        request = cent.SubscribeRequest(user="", client=mine, channel="given", data={"n": 1}, info={"as": "guest"})
+        await call(lambda it: it.subscribe(request))
+        await stage.until("the client is told that it is in the room", lambda: len(told) == 1)
+        assert (told[0].channel, told[0].data) == ("given", {"n": 1}), told
+        present = (await call(lambda it: it.presence(cent.PresenceRequest(channel="given")))).presence
+        assert present[mine].chan_info == {"as": "guest"}, present
+    numbers = await call(lambda it: it.presence_stats(cent.PresenceStatsRequest(channel="given")))
+    assert (numbers.num_clients, numbers.num_users) == (len(urls), 1), numbers
+    for client in clients:
+        mine = client.connected[0].client
+        await call(lambda it: it.unsubscribe(cent.UnsubscribeRequest(user="", client=mine, channel="given")))
+
     for client, room in zip(clients, rooms):
         mine = client.connected[0].client
         await call(lambda it: it.unsubscribe(cent.UnsubscribeRequest(user="", client=mine, channel="live")))

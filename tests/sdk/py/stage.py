@@ -17,7 +17,8 @@ DEADLINE_SECONDS = 15.0
 
 class Stage:
     def __init__(self, url: str, use_protobuf: bool) -> None:
-        self.url = url
+        self.urls = url.split(",")
+        self.url = self.urls[0]
         self.use_protobuf = use_protobuf
         self.clients: list[Client] = []
         self._log: list[str] = []
@@ -54,6 +55,10 @@ class Stage:
         print(command, flush=True)
         answer = await asyncio.to_thread(sys.stdin.readline)
         assert answer.strip() == "DONE", f"the driver could not {command}"
+
+    def at(self, number: int) -> str:
+        """Where a node is; with fewer nodes they count from the first one again."""
+        return self.urls[number % len(self.urls)]
 
     def client(self, name: str, url: str | None = None, **options: Any) -> "Client":
         """A client that is not connecting yet."""
@@ -125,11 +130,12 @@ class Room:
         self.channel = channel
         self.who = f"{client.name} in {channel}"
         self.subscribed: list[Any] = []
+        self.subscribing: list[Any] = []
         self.unsubscribed: list[Any] = []
         self.errors: list[Any] = []
         self.publications: list[Any] = []
         events = SubscriptionEventHandler()
-        for event in ("subscribed", "unsubscribed", "error"):
+        for event in ("subscribed", "subscribing", "unsubscribed", "error"):
             told = getattr(self, "errors" if event == "error" else event)
             setattr(events, f"on_{event}", recorder(self.stage, self.who, event, told))
 

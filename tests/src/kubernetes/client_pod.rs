@@ -5,11 +5,11 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{DEADLINE, Namespace, parsed};
+use super::{DEADLINE, Namespace, parsed, until};
 
 /// The image of `in-cluster`, which `make e2e` puts into the cluster.
 const IMAGE: &str = "natter.dev/in-cluster:test";
@@ -55,6 +55,15 @@ impl ClientPod {
             address: address.unwrap_or_else(|| panic!("kubectl port-forward said {line:?}")),
             _forward: forward,
         }
+    }
+
+    /// Waits until whatever the pod connects to lets it in: a Service learns of other pods a little later.
+    pub async fn reaches(&self, namespace: &Namespace, target: &str) {
+        until(&format!("{} to reach {target}", self.name), async || {
+            let knocked = self.knock(namespace, target, 1, 1).await;
+            knocked["failures"] == json!({})
+        })
+        .await;
     }
 
     /// Opens sessions from inside the pod for so many seconds, and returns how many could be opened and what went wrong.

@@ -10,6 +10,8 @@ use crate::wait::until_some_within;
 
 pub struct Namespace {
     pub name: String,
+    /// It is not a test's own, and stays.
+    is_shared: bool,
 }
 
 impl Namespace {
@@ -18,11 +20,22 @@ impl Namespace {
         let name = format!("natter-{what}-{:06x}", fastrand::u32(..1 << 24));
         kubectl(&["create", "namespace", &name]).await.succeeded();
         let restricted = "pod-security.kubernetes.io/enforce=restricted";
-        let namespace = Self { name };
+        let namespace = Self {
+            name,
+            is_shared: false,
+        };
         kubectl(&["label", "namespace", &namespace.name, restricted])
             .await
             .succeeded();
         namespace
+    }
+
+    /// A namespace that others use too.
+    pub fn existing(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            is_shared: true,
+        }
     }
 
     /// Runs `kubectl` in this namespace.
@@ -123,6 +136,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        if self.is_shared {
+            return;
+        }
         let kubectl = |words: &[&str]| {
             let output = Command::new("kubectl")
                 .args(["--namespace", &self.name])

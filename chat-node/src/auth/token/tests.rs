@@ -178,6 +178,20 @@ fn a_token_without_a_signature_is_none() {
 }
 
 #[test]
+fn what_is_critical_and_not_known_is_refused() {
+    crypto::install();
+    let by = |header: Value| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        signed(&header, &json!({"sub": "ann"}), |message| {
+            hmac::sign(&key, message).as_ref().to_vec()
+        })
+    };
+    assert!(is_ann(&by(json!({"alg": "HS256"})), &secret()));
+    let critical = json!({"alg": "HS256", "crit": ["b64"], "b64": false});
+    assert!(is_invalid(&by(critical), &secret()));
+}
+
+#[test]
 fn a_token_that_was_changed_is_refused() {
     let token = hs256(&json!({"sub": "bob", "exp": now() + 60}));
     let (message, signature) = token.rsplit_once('.').unwrap();

@@ -172,9 +172,7 @@ impl Room {
                 true => first_page(readable.rev(), query),
             });
         };
-        if since.epoch != self.epoch && !since.epoch.is_empty() {
-            return Err(Error::ForeignEpoch);
-        }
+        self.check_epoch(since)?;
         if since.offset > self.last {
             return Ok(Vec::new());
         }
@@ -185,6 +183,20 @@ impl Room {
             let start = self.index_after(since.offset).max(begin);
             first_page(self.history.range(start..), query)
         })
+    }
+
+    /// How many publications are kept after `after`.
+    pub(super) fn unread(&self, after: &Position) -> Result<u64, Error> {
+        self.check_epoch(after)?;
+        let read = after.offset.max(self.dropped());
+        Ok(self.last.saturating_sub(read))
+    }
+
+    fn check_epoch(&self, position: &Position) -> Result<(), Error> {
+        match position.epoch == self.epoch || position.epoch.is_empty() {
+            true => Ok(()),
+            false => Err(Error::ForeignEpoch),
+        }
     }
 
     /// The offset after which publications are within `readable`.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use super::link::Purpose;
+use super::link::LinkId;
 use super::subject::ShardIndex;
 use crate::metrics::NatsMetrics;
 
 /// What can be wrong; each at most once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Trouble {
-    Connection(Purpose),
+    Connection(LinkId),
     /// A shard's stream cannot be used: missing, set up differently, gone back in time.
     Stream(ShardIndex),
     /// Publishes of a shard are not acknowledged.
@@ -33,7 +33,7 @@ impl Trouble {
 
     fn over(self) -> String {
         match self {
-            Self::Connection(purpose) => format!("connected to NATS again for {}", purpose.name()),
+            Self::Connection(link) => format!("connected to NATS again for {link}"),
             Self::Stream(shard) => format!("the stream of shard {shard} is usable"),
             Self::Publish(shard) => format!("publishes of shard {shard} are acknowledged again"),
             Self::Permission => "NATS refuses nothing any more".to_owned(),
@@ -70,8 +70,8 @@ impl Health {
             troubles.insert(trouble, text);
             self.show(trouble, &troubles);
         }
-        if let Trouble::Connection(purpose) = trouble {
-            self.metrics.connected(purpose.name(), false);
+        if let Trouble::Connection(link) = trouble {
+            self.metrics.connected(link.purpose.name(), false);
         }
     }
 
@@ -84,10 +84,14 @@ impl Health {
         }
     }
 
-    pub fn connected(&self, purpose: Purpose, server: &str) {
-        tracing::debug!(purpose = purpose.name(), server, "NATS: connected");
-        self.clear(Trouble::Connection(purpose));
-        self.metrics.connected(purpose.name(), true);
+    pub fn connected(&self, link: LinkId, server: &str) {
+        tracing::debug!(%link, server, "NATS: connected");
+        self.clear(Trouble::Connection(link));
+        let troubles = self.troubles.lock().expect("no panic holds this lock");
+        let is_broken = |trouble: &Trouble| matches!(trouble, Trouble::Connection(other) if other.purpose == link.purpose);
+        if !troubles.keys().any(is_broken) {
+            self.metrics.connected(link.purpose.name(), true);
+        }
     }
 
     fn show(&self, changed: Trouble, troubles: &BTreeMap<Trouble, String>) {

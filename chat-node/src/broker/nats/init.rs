@@ -67,8 +67,20 @@ impl Error {
     }
 }
 
-/// Creates, checks and repairs the streams. Results go to stdout, one line for each; progress goes to stderr.
-pub async fn run(init: &Init) -> Result<(), Error> {
+/// What a run tells whoever started it.
+#[derive(Debug)]
+pub enum Line {
+    /// What became of a stream, or of all.
+    Result(String),
+    Progress(String),
+    Warning(String),
+}
+
+/// Shows a line: on a terminal, in a log.
+pub type Say = fn(Line);
+
+/// Creates, checks and repairs the streams.
+pub async fn run(init: &Init, say: Say) -> Result<(), Error> {
     let account = Account::new(&init.servers, Role::Operator)?;
     let Streams {
         shards,
@@ -87,9 +99,9 @@ pub async fn run(init: &Init) -> Result<(), Error> {
         placement_tags: placement_tags.clone(),
     };
     if let Some(warning) = plan::warning(&desired) {
-        eprintln!("warning: {warning}");
+        say(Line::Warning(warning));
     }
-    let servers = Servers::connect(&account, init.run.timeout).await?;
+    let servers = Servers::connect(&account, init.run.timeout, say).await?;
     let server = servers.client.server_info();
     plan::check_server(&server.version, server.max_payload, &desired).map_err(Error::Unfit)?;
 
@@ -99,23 +111,25 @@ pub async fn run(init: &Init) -> Result<(), Error> {
     for stream in found.iter().flatten() {
         let name = &stream.config.name;
         for setting in stream.config.unknown_settings() {
-            eprintln!("{name}: has the setting {setting}, which this release does not know");
+            say(Line::Progress(format!(
+                "{name}: has the setting {setting}, which this release does not know"
+            )));
         }
     }
     for (config, step) in wanted.streams.iter().zip(&steps) {
         if init.run.dry_run {
-            println!("{}", plan::said(&config.name, step, true));
+            say(Line::Result(plan::said(&config.name, step, true)));
             continue;
         }
         let stream = settle(&servers, &wanted, config, step).await?;
         let epoch = epoch(&stream.created, &stream.config.metadata);
         let messages = stream.state.messages;
-        println!(
-            "{}; epoch {epoch}, {messages} messages",
-            plan::said(&config.name, step, false)
-        );
+        let said = plan::said(&config.name, step, false);
+        say(Line::Result(format!(
+            "{said}; epoch {epoch}, {messages} messages"
+        )));
     }
-    println!("{}", plan::summary(&steps, init.run.dry_run));
+    say(Line::Result(plan::summary(&steps, init.run.dry_run)));
     Ok(())
 }
 
@@ -199,7 +213,9 @@ async fn settle(
             return Ok(stream);
         }
         if Instant::now() >= *complete_by {
-            eprintln!("warning: {name}: {current} of {replicas} copies are complete");
+            (servers.say)(Line::Warning(format!(
+                "{name}: {current} of {replicas} copies are complete"
+            )));
             return Ok(stream);
         }
         tokio::time::sleep(PAUSE).await;
@@ -238,10 +254,11 @@ struct Servers {
     violation: watch::Receiver<String>,
     timeout: Duration,
     deadline: Instant,
+    say: Say,
 }
 
 impl Servers {
-    async fn connect(account: &Account, timeout: Duration) -> Result<Self, Error> {
+    async fn connect(account: &Account, timeout: Duration, say: Say) -> Result<Self, Error> {
         let deadline = Instant::now() + timeout;
         loop {
             let (violations, violation) = watch::channel(String::new());
@@ -261,6 +278,7 @@ impl Servers {
                         violation,
                         timeout,
                         deadline,
+                        say,
                     });
                 }
                 Err(error) => error,
@@ -269,7 +287,7 @@ impl Servers {
             if obstacle.is_lasting() || Instant::now() + PAUSE >= deadline {
                 return Err(Error::Obstacle(obstacle));
             }
-            eprintln!("{obstacle}; trying again");
+            say(Line::Progress(format!("{obstacle}; trying again")));
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -356,7 +374,7 @@ impl Servers {
                 last,
             });
         }
-        eprintln!("{what}: {last}; asking again");
+        (self.say)(Line::Progress(format!("{what}: {last}; asking again")));
         tokio::time::sleep(PAUSE).await;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A way to NATS that is kept open: one connection after the other, each to the next server.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,22 +32,56 @@ impl Purpose {
     }
 }
 
+/// One of a node's links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId {
+    pub purpose: Purpose,
+    /// Tells links of one purpose apart; 0 is the one that all threads share.
+    pub number: u16,
+}
+
+impl LinkId {
+    pub fn shared(purpose: Purpose) -> Self {
+        Self { purpose, number: 0 }
+    }
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.purpose.name(), self.number) {
+            (purpose, 0) => f.write_str(purpose),
+            (purpose, number) => write!(f, "{purpose} {number}"),
+        }
+    }
+}
+
+/// What every link of a node is kept open with.
+#[derive(Clone)]
+pub struct LinkSettings {
+    pub account: Account,
+    /// The node's name.
+    pub node: String,
+    /// A connection so young is not replaced on suspicion.
+    pub young: Duration,
+    pub health: Arc<Health>,
+    pub incidents: mpsc::UnboundedSender<Incident>,
+}
+
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Nodes leave a server that shuts down one after the other.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Link {
-    purpose: Purpose,
-    /// A connection so young is not replaced on suspicion.
+    id: LinkId,
     young: Duration,
     current: watch::Sender<Option<Arc<Connection>>>,
 }
 
 impl Link {
-    pub fn new(purpose: Purpose, young: Duration) -> Arc<Self> {
+    pub fn new(id: LinkId, young: Duration) -> Arc<Self> {
         Arc::new(Self {
-            purpose,
+            id,
             young,
             current: watch::Sender::new(None),
         })
@@ -94,14 +129,15 @@ impl Link {
     }
 
     /// Keeps the link open, for ever.
-    pub async fn keep_open(
-        self: Arc<Self>,
-        account: Account,
-        node: String,
-        health: Arc<Health>,
-        incidents: mpsc::UnboundedSender<Incident>,
-    ) {
-        let name = format!("natter {node} {}", self.purpose.name());
+    pub async fn keep_open(self: Arc<Self>, settings: LinkSettings) {
+        let LinkSettings {
+            account,
+            node,
+            health,
+            incidents,
+            ..
+        } = settings;
+        let name = format!("natter {node} {}", self.id);
         let servers = account.urls();
         let mut server = fastrand::usize(..servers.len());
         let mut pause = Duration::ZERO;
@@ -119,7 +155,7 @@ impl Link {
                 Err(error) => {
                     // One server that is down is the cluster's business; none at all is ours.
                     if self.current().is_none() {
-                        health.raise(Trouble::Connection(self.purpose), error.to_string());
+                        health.raise(Trouble::Connection(self.id), error.to_string());
                     }
                     pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
                     sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -129,7 +165,7 @@ impl Link {
                     continue;
                 }
             };
-            health.connected(self.purpose, connection.server());
+            health.connected(self.id, connection.server());
             was_open = true;
             self.current.send_replace(Some(connection.clone()));
             tokio::select! {
@@ -138,7 +174,7 @@ impl Link {
                     Life::Usable | Life::Ended => {
                         self.current.send_replace(None);
                         let text = format!("lost the connection to {}", connection.server());
-                        health.raise(Trouble::Connection(self.purpose), text);
+                        health.raise(Trouble::Connection(self.id), text);
                     }
                 },
                 // The old connection stays in use until the new one is open. What others say of it then, as each of

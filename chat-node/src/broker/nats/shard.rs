@@ -1,6 +1,6 @@
 //! One shard on this node: its log, who uses it, and how far it has come.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub struct Shard {
     first_opened: Notify,
     started: Instant,
     linger: Duration,
+    /// The log could be read once: until then the node is not ready, so nobody can use the shard.
+    joined: AtomicBool,
     /// When it was last used, in milliseconds since `started`.
     used_at: AtomicU64,
     /// The highest sequence that an acknowledgement or a client has named.
@@ -93,6 +95,7 @@ impl Shard {
             first_opened: Notify::new(),
             started: Instant::now(),
             linger,
+            joined: AtomicBool::new(false),
             used_at: AtomicU64::new(0),
             hinted: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -114,6 +117,9 @@ impl Shard {
             pos: state.log.pos(),
         };
         drop(state);
+        if seen.ready {
+            self.joined.store(true, Relaxed);
+        }
         self.seen
             .send_if_modified(|before| std::mem::replace(before, seen) != seen);
         result
@@ -156,9 +162,14 @@ impl Shard {
         self.pins.load(Relaxed) > 0
     }
 
+    pub fn has_joined(&self) -> bool {
+        self.joined.load(Relaxed)
+    }
+
+    /// Whether the shard is to be followed.
     pub fn is_used(&self) -> bool {
         let used_at = Duration::from_millis(self.used_at.load(Relaxed));
-        self.is_open() || self.started.elapsed() < used_at + self.linger
+        self.is_open() || !self.has_joined() || self.started.elapsed() < used_at + self.linger
     }
 
     /// Sequence `exists` was seen by somebody: the follower looks whether it comes.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use data_encoding::BASE32_NOPAD;
 
-use crate::ids::RoomName;
+use crate::ids::{self, RoomName};
 
 /// A slice of rooms with a stream of its own.
 pub type ShardIndex = u16;
@@ -42,12 +42,9 @@ impl fmt::Display for RoomToken {
     }
 }
 
-/// The shard of a room: the first 8 bytes of the BLAKE3 of its name, little-endian, modulo the number of shards.
+/// The shard of a room: the hash of its name modulo the number of shards.
 pub fn shard_of(room: &RoomName, shards: u16) -> ShardIndex {
-    let hash = blake3::hash(room.as_str().as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_bytes()[..8]);
-    (u64::from_le_bytes(first) % u64::from(shards)) as ShardIndex
+    (ids::hash(room.as_str()) % u64::from(shards)) as ShardIndex
 }
 
 /// What kind of room event a subject carries.

@@ -87,6 +87,10 @@ async fn with(
 }
 
 impl Broker for OnItsOwnServer {
+    fn serve_worker(&self) {
+        self.nats.serve_worker();
+    }
+
     fn publish(&self, room: &RoomName, message: Message) -> Answer<Position> {
         self.nats.publish(room, message)
     }
@@ -113,6 +117,10 @@ impl Broker for OnItsOwnServer {
 
     fn readable_after(&self, room: &RoomName, readable: Readable) -> Answer<u64> {
         self.nats.readable_after(room, readable)
+    }
+
+    fn unread(&self, room: &RoomName, after: Position) -> Answer<u64> {
+        self.nats.unread(room, after)
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub struct Times {
     /// Between two looks at the leader's last sequence.
     pub audit: Duration,
+    /// The same before the stream could be read for the first time: the node's clients wait for it.
+    pub join: Duration,
     /// Replicas may lag; the leader is asked for what is missing after so long.
     pub ask_leader: Duration,
     /// A stream that is so long behind what this node has seen of it is another one.
@@ -22,6 +24,7 @@ impl Default for Times {
     fn default() -> Self {
         Self {
             audit: Duration::from_secs(2),
+            join: Duration::from_secs(1),
             ask_leader: Duration::from_secs(2),
             backwards: Duration::from_secs(15),
             linger: Duration::from_secs(60),

@@ -68,6 +68,16 @@ pub fn write_push(out: &mut Vec<u8>, push: &Push<'_>) {
                 reason: why.reason().to_owned(),
             }),
         ),
+        Push::Subscribe(entered) => (
+            entered.room.as_str().to_owned(),
+            Event::Subscribe(wire::Subscribe {
+                recoverable: entered.recoverable,
+                epoch: entered.position.epoch.to_string(),
+                offset: entered.position.offset,
+                positioned: entered.recoverable,
+                data: entered.data.clone().unwrap_or_default(),
+            }),
+        ),
         Push::Join(room, member) => (
             room.as_str().to_owned(),
             Event::Join(wire::Presence {

@@ -27,7 +27,7 @@ async function ended(stage, client, code) {
 
 export async function a_token_names_its_user(stage) {
   const ann = await stage.connected('ann', { token: token({ sub: 'ann', info: { name: 'Ann' } }) });
-  const bob = await stage.connected('bob', { getToken: tokens(stage, { sub: 'bob' }) });
+  const bob = await stage.connected('bob', { url: stage.at(1), getToken: tokens(stage, { sub: 'bob' }) });
   const pass = token({ sub: 'ann', channel: 'closed:room', info: { role: 'guest' } });
   const room = await ann.join('closed:room', { token: pass });
   const reading = await bob.join('closed:room', { getToken: tokens(stage, { sub: 'bob', channel: 'closed:room' }) });
@@ -41,10 +41,10 @@ export async function wrong_tokens_end_for_good(stage) {
   const nobody = stage.client('nobody');
   nobody.sdk.connect();
   await ended(stage, nobody, 101);
-  const eve = stage.client('eve', { token: `${token({ sub: 'ann' }).slice(0, -8)}AAAAAAAA` });
+  const eve = stage.client('eve', { url: stage.at(1), token: `${token({ sub: 'ann' }).slice(0, -8)}AAAAAAAA` });
   eve.sdk.connect();
   await ended(stage, eve, 3500);
-  const late = stage.client('late', { token: token({ sub: 'ann', exp: inSeconds(-60) }) });
+  const late = stage.client('late', { url: stage.at(2), token: token({ sub: 'ann', exp: inSeconds(-60) }) });
   late.sdk.connect();
   await ended(stage, late, 1);
   const ann = await stage.connected('ann', { token: token({ sub: 'ann' }) });
@@ -63,7 +63,7 @@ export async function wrong_tokens_end_for_good(stage) {
 
 export async function an_expired_token_is_replaced(stage) {
   const getToken = tokens(stage, { sub: 'ann', exp: inSeconds(-60) }, { sub: 'ann', exp: inSeconds(600) });
-  const ann = await stage.connected('ann', { getToken, ...QUICK });
+  const ann = await stage.connected('ann', { url: stage.at(1), getToken, ...QUICK });
   assert.equal(getToken.asked, 2);
   const getPass = tokens(stage, { sub: 'ann', channel: 'closed:room', exp: inSeconds(-60) }, { sub: 'ann', channel: 'closed:room' });
   await ann.join('closed:room', { getToken: getPass });
@@ -101,9 +101,12 @@ export async function who_refreshes_too_late_comes_back(stage) {
     if (isAway) throw new Error('the backend is away');
     return token({ sub: 'ann', exp: inSeconds(2) });
   };
-  const ann = await stage.connected('ann', { getToken, ...QUICK });
+  const proxy = await Proxy.to(stage.at(1));
+  const ann = await stage.connected('ann', { url: proxy.url, getToken, ...QUICK });
   const room = await ann.join('room');
   isAway = true;
+  // It comes back to another node, if there is one.
+  proxy.leadTo(stage.at(2));
   await stage.until('the session has expired', () => ann.connecting.length === 2);
   assert.equal(ann.connecting[1].code, 3005);
   isAway = false;
@@ -114,7 +117,7 @@ export async function who_refreshes_too_late_comes_back(stage) {
 
 export async function a_stay_without_refresh_is_taken_up_again(stage) {
   const ann = await stage.connected('ann', { token: token({ sub: 'ann' }) });
-  const bob = await stage.connected('bob', { token: token({ sub: 'bob' }) });
+  const bob = await stage.connected('bob', { url: stage.at(1), token: token({ sub: 'bob' }) });
   let isAway = false;
   const getToken = async () => {
     if (isAway) throw new Error('the backend is away');
@@ -124,8 +127,7 @@ export async function a_stay_without_refresh_is_taken_up_again(stage) {
   const writing = await bob.join('closed:room', { token: token({ sub: 'bob', channel: 'closed:room' }) });
   isAway = true;
   await publish(writing, ['before']);
-  const pushed = () => ann.socket.received.some((text) => text.includes('"code":2501'));
-  await stage.until('the stay has expired', pushed);
+  await stage.until('the stay has expired', () => room.subscribing.some(({ code }) => code === 2501));
   await publish(writing, ['meanwhile']);
   isAway = false;
   await room.isSubscribed(2);
@@ -135,7 +137,7 @@ export async function a_stay_without_refresh_is_taken_up_again(stage) {
 }
 
 export async function given_rooms_are_joined_and_recovered(stage) {
-  const proxy = await Proxy.to(stage.url);
+  const proxy = await Proxy.to(stage.at(1));
   const bob = await stage.connected('bob', { token: token({ sub: 'bob', channels: ['given:news'] }) });
   const ann = stage.client('ann', { url: proxy.url, token: token({ sub: 'ann', channels: ['given:news', 'other'] }), ...QUICK });
   const got = [];
@@ -155,6 +157,7 @@ export async function given_rooms_are_joined_and_recovered(stage) {
   proxy.cut();
   await stage.until('the cut is noticed', () => ann.connecting.length === 2);
   await bob.sdk.publish('given:news', 2);
+  proxy.leadTo(stage.at(2));
   proxy.heal();
   await stage.until('both rooms are joined again', () => subscribed.length === 4);
   const news = subscribed.slice(2).find(({ channel }) => channel === 'given:news');

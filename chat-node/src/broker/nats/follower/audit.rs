@@ -48,7 +48,7 @@ impl Follower {
             self.failed_audits = 0;
             self.link.suspect(connection);
         }
-        self.times.audit
+        self.until_next()
     }
 
     async fn compare(&mut self, connection: &Arc<Connection>, info: &StreamInfo) -> Duration {
@@ -59,7 +59,7 @@ impl Follower {
             self.message_bytes,
         ) {
             self.stop(text);
-            return self.times.audit;
+            return self.until_next();
         }
         let epoch = streams::epoch(&info.created, &info.config.metadata);
         let last = info.state.last_seq;
@@ -71,21 +71,21 @@ impl Follower {
         let was_dropped = info.state.first_seq > pos + 1 && last > pos;
         if *known != *epoch || was_dropped {
             if self.distrusted.as_deref() == Some(epoch.as_str()) {
-                return self.times.audit;
+                return self.until_next();
             }
             self.begin(connection, info, epoch).await;
             // What the feed brought before could not be placed, and may be newer than what the leader said.
             return HINT_PATIENCE;
         }
         if self.is_distrusted() {
-            return self.times.audit;
+            return self.until_next();
         }
         if last < pos {
             let since = *self.backwards.get_or_insert_with(Instant::now);
             if since.elapsed() >= self.times.backwards {
                 self.distrust(&format!("it ends at {last} and was at {pos} before"));
             }
-            return self.times.audit;
+            return self.until_next();
         }
         self.backwards = None;
         if self.shard.hinted() > last {
@@ -96,7 +96,7 @@ impl Follower {
             self.fill(connection).await;
             self.start();
         }
-        self.times.audit
+        self.until_next()
     }
 
     /// Begins a log of the stream as it is now.
@@ -163,6 +163,13 @@ impl Follower {
             "stream {stream} is not what it was: {what}; if it was restored or recreated, run \
              `chat-node nats init --renew-epochs`"
         ));
+    }
+
+    fn until_next(&self) -> Duration {
+        match self.shard.has_joined() {
+            true => self.times.audit,
+            false => self.times.audit.min(self.times.join),
+        }
     }
 
     fn check_clock(&self, info: &StreamInfo, asked: SystemTime) {

@@ -253,6 +253,24 @@ async fn a_node_waits_for_a_stream_of_its_hash() {
     waits(hash("blake3-2"), &[expected], hash("blake3-1")).await;
 }
 
+/// Nobody is led to a node that is not ready, so nobody asks for what it waits for.
+#[tokio::test]
+async fn a_node_waits_for_its_stream_as_long_as_it_takes() {
+    let mut setup = Setup::default();
+    setup.times.linger = Duration::ZERO;
+    let liar = Liar::start(1).await;
+    let mut stream = None;
+    liar.with(|cluster| stream = cluster.streams.remove(&0));
+    let rig = setup.join(liar).await;
+    let asked = async || rig.metric("nats_audits_total") > 3;
+    until("the stream to be asked for several times", asked).await;
+    let text = rig.nats.readiness().unwrap_err();
+    assert!(text.contains("stream C_0 is missing"), "{text}");
+    rig.liar
+        .with(|cluster| cluster.streams.extend(stream.map(|stream| (0, stream))));
+    rig.is_ready().await;
+}
+
 #[tokio::test]
 async fn a_node_waits_for_a_stream_and_for_its_leader() {
     let mut stream = None;

@@ -1,0 +1,90 @@
+//! The operator, installed once for all tests by its chart, as a user does it.
+
+use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use super::{Namespace, Said, kubectl, run, until_some};
+
+/// Where the operator runs.
+pub const NAMESPACE: &str = "natter-operator";
+
+const PODS: &str = "app.kubernetes.io/name=natter-operator";
+const LEASE: &str = "natter";
+
+/// Installs the chart, or upgrades it to that of this checkout, and waits until the operator is ready.
+pub async fn installed() {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    INSTALLED.get_or_init(install).await;
+}
+
+async fn install() {
+    kubectl(&["create", "namespace", NAMESPACE]).await;
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    kubectl(&["label", "namespace", NAMESPACE, restricted, "--overwrite"])
+        .await
+        .succeeded();
+    upgraded("").await;
+}
+
+/// Upgrades the chart: to the images of these tests, and more values.
+pub async fn upgraded(more: &str) {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/natter");
+    let images = "image.tag=test,defaults.chatNode.image=natter.dev/chat-node:test";
+    let mut words = vec!["upgrade", "--install", "natter", chart, "--set", images];
+    if !more.is_empty() {
+        words.extend(["--set", more]);
+    }
+    words.extend(["--wait", "--timeout", "120s"]);
+    helm(&words).await.succeeded();
+}
+
+/// Runs `helm` in the operator's namespace.
+pub async fn helm(words: &[&str]) -> Said {
+    run("helm", &[&["--namespace", NAMESPACE], words].concat(), "").await
+}
+
+/// For tests that stop the operator, or change it: those that need it to themselves come one after the other.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let alone = ALONE.lock().await;
+    installed().await;
+    alone
+}
+
+/// The operator's own namespace.
+pub fn namespace() -> Namespace {
+    Namespace::existing(NAMESPACE)
+}
+
+/// Names of the operator's pods that are not on their way out.
+pub async fn pods() -> Vec<String> {
+    namespace().pods(PODS).await
+}
+
+/// How often the operator's containers have been started anew.
+pub async fn restarts() -> u64 {
+    let pods = namespace().list("pods", PODS).await;
+    let counts = pods
+        .iter()
+        .map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64());
+    counts.flatten().sum()
+}
+
+/// Who leads.
+pub async fn holder() -> String {
+    let lease = namespace().get("lease", LEASE).await;
+    let holder =
+        lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
+    holder.unwrap_or_default()
+}
+
+/// Writes somebody else into the lease, who will never renew it.
+pub async fn give_lease_to(identity: &str) {
+    until_some("the operator to lead", async || {
+        (!holder().await.is_empty()).then_some(())
+    })
+    .await;
+    let patch = json!({"spec": {"holderIdentity": identity}}).to_string();
+    let words = ["patch", "lease", LEASE, "--type=merge", "--patch", &patch];
+    namespace().kubectl(&words).await.succeeded();
+}
