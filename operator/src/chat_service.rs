@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+mod connections;
 mod context;
 pub mod fetch;
 pub mod live;
@@ -92,7 +93,9 @@ pub async fn run(
     let ours =
         || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
     let services: Api<ChatService> = api(&context, namespace);
-    Controller::new(services, watcher::Config::default())
+    let controller = Controller::new(services, watcher::Config::default());
+    let connections = connections::watch(context.clone(), controller.store());
+    let controller = controller
         .with_config(config)
         .owns(children::<Deployment>(&context, namespace), ours())
         .owns(children::<StatefulSet>(&context, namespace), ours())
@@ -112,8 +115,11 @@ pub async fn run(
             {
                 warn!(%error, "a watch failed, and is tried again");
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = controller => {}
+        () = connections => {}
+    }
 }
 
 fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>
@@ -193,6 +199,8 @@ async fn carry_out(
     let name = service.name_any();
     let observed = fetch::fetch(&context.client, service).await?;
     look(report, service, &observed);
+    context.remember_nodes(service, connections::addresses(&observed.pods));
+    report.connections = context.connections(&service.uid().unwrap_or_default());
     if service.spec.paused == Some(true) {
         report.paused = true;
         return Ok(());
@@ -295,7 +303,16 @@ fn next_look(report: &Report) -> Duration {
     if report.rolling.is_some() || report.rollout.phase != Phase::Free {
         return Duration::from_secs(2);
     }
-    if report.streams.is_some() {
+    let is_ready = |set: &Workload| set.is_ready();
+    let servers_are_ready = match &report.nats {
+        Nats::Managed(servers) => is_ready(servers),
+        Nats::Unknown | Nats::External => true,
+    };
+    if report.streams.is_some()
+        || !servers_are_ready
+        || !report.nodes.as_ref().is_some_and(is_ready)
+    {
+        // Why a pod is not ready changes without a word to its Deployment.
         return Duration::from_secs(10);
     }
     // Not all at once.

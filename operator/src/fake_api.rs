@@ -125,7 +125,10 @@ impl FakeApi {
             ("PATCH", _) if path.ends_with("/status") => {
                 let object = objects.get_mut(path.trim_end_matches("/status")).unwrap();
                 let patch: Value = serde_json::from_slice(body).unwrap();
-                object["status"] = patch["status"].clone();
+                match is_merge {
+                    true => merge(&mut object["status"], patch["status"].clone()),
+                    false => object["status"] = patch["status"].clone(),
+                }
                 (StatusCode::OK, object.clone())
             }
             ("PATCH", before) if !is_merge => {

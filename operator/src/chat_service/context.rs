@@ -1,20 +1,21 @@
 //! What reconciles share: the client, and what is remembered of each ChatService between them.
 
+mod events;
+
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource};
-use natter_crds::{ChatService, ChatServiceStatus, Reason};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, ResourceExt};
+use natter_crds::ChatService;
 use tracing::{info, warn};
 
-use super::apply::{Action, Written};
-use super::build::Kind;
+use super::apply::Written;
 use super::build::metadata::MANAGED_BY;
+use super::connections::Nodes;
 use super::fetch::Observed;
-use super::status::Report;
 use super::streams;
 use super::validate::{Images, ValidatedService};
 use crate::ask::Ask;
@@ -41,6 +42,8 @@ struct Memory {
     streams: Option<(String, Instant)>,
     /// Since when all NATS servers have been well, and which pods they were.
     well: Option<(String, Instant)>,
+    /// Where the nodes are, and how many connections they had.
+    nodes: Option<Nodes>,
     /// Release of the NATS servers, and for which template it was asked.
     nats_version: Option<(String, String)>,
 }
@@ -71,6 +74,14 @@ impl Context {
         self.written.forget(uid);
     }
 
+    /// Forgets ChatServices that are gone: no reconcile tells of those that went without a finalizer.
+    pub fn forget_others(&self, there: &[String]) {
+        let known: Vec<_> = self.memory().keys().cloned().collect();
+        for uid in known.iter().filter(|uid| !there.contains(uid)) {
+            self.forget(uid);
+        }
+    }
+
     pub fn succeeded(&self, uid: &str) {
         self.metrics.succeeded();
         self.memory().entry(uid.to_owned()).or_default().failures = 0;
@@ -95,6 +106,39 @@ impl Context {
         };
         well.as_ref()
             .map_or(Duration::ZERO, |(_, since)| since.elapsed())
+    }
+
+    /// Remembers where the nodes of `service` are.
+    pub fn remember_nodes(&self, service: &ChatService, addresses: Vec<IpAddr>) {
+        let uid = service.uid().unwrap_or_default();
+        let mut memory = self.memory();
+        let nodes = &mut memory.entry(uid.clone()).or_default().nodes;
+        let before = service.status.as_ref().and_then(|it| it.connections);
+        *nodes = Some(Nodes {
+            uid,
+            namespace: service.namespace().unwrap_or_default(),
+            name: service.name_any(),
+            addresses,
+            connections: nodes.take().and_then(|it| it.connections).or(before),
+        });
+    }
+
+    /// Every service that has nodes.
+    pub fn nodes(&self) -> Vec<Nodes> {
+        let memory = self.memory();
+        memory.values().filter_map(|it| it.nodes.clone()).collect()
+    }
+
+    pub fn remember_connections(&self, uid: &str, connections: i64) {
+        let mut memory = self.memory();
+        if let Some(nodes) = memory.get_mut(uid).and_then(|it| it.nodes.as_mut()) {
+            nodes.connections = Some(connections);
+        }
+    }
+
+    /// How many there were lately.
+    pub fn connections(&self, uid: &str) -> Option<i64> {
+        self.memory().get(uid)?.nodes.as_ref()?.connections
     }
 
     /// Release of the NATS servers, if it was asked for servers of this template.
@@ -132,135 +176,5 @@ impl Context {
         let streams = result.is_ok().then(|| (hash, Instant::now()));
         self.memory().entry(uid.clone()).or_default().streams = streams;
         result
-    }
-
-    /// Tells of what was made, changed and removed.
-    pub async fn announce_actions(&self, service: &ChatService, actions: &[Action]) {
-        type Choice = fn(&Action) -> Option<(Kind, &String)>;
-        let kinds: [(&str, Choice); 3] = [
-            ("Created", |action| match action {
-                Action::Created(kind, name) => Some((*kind, name)),
-                _ => None,
-            }),
-            ("Updated", |action| match action {
-                Action::Updated(kind, name) => Some((*kind, name)),
-                _ => None,
-            }),
-            ("Deleted", |action| match action {
-                Action::Deleted(kind, name) => Some((*kind, name)),
-                _ => None,
-            }),
-        ];
-        for (reason, choice) in kinds {
-            let objects: Vec<_> = actions.iter().filter_map(choice).collect();
-            for (kind, _) in &objects {
-                self.metrics.wrote(&kind.to_string());
-            }
-            let names: Vec<_> = objects
-                .iter()
-                .map(|(kind, name)| format!("{kind} {name}"))
-                .collect();
-            if !names.is_empty() {
-                self.publish(
-                    service,
-                    EventType::Normal,
-                    reason,
-                    "Apply",
-                    names.join(", "),
-                )
-                .await;
-            }
-        }
-    }
-
-    /// Tells that a NATS server is restarted.
-    pub async fn announce_restart(&self, service: &ChatService, note: String) {
-        self.metrics.wrote("Pod");
-        self.publish(service, EventType::Normal, "Restarting", "Rollout", note)
-            .await;
-    }
-
-    /// Tells that running nodes take new settings over.
-    pub async fn announce_settings(&self, service: &ChatService, nodes: usize) {
-        let note = format!("{nodes} running nodes take new settings over; nothing restarts");
-        self.publish(service, EventType::Normal, "SettingsChanged", "Apply", note)
-            .await;
-    }
-
-    /// Tells of changes of the conditions that a human asks about, and once for each generation of what is not done.
-    pub async fn announce_status(
-        &self,
-        service: &ChatService,
-        status: &ChatServiceStatus,
-        report: &Report,
-    ) {
-        let before = service.status.as_ref();
-        for type_ in ["Ready", "Progressing", "Degraded"] {
-            let condition = |status: &ChatServiceStatus| {
-                let mut conditions = status.conditions.iter();
-                conditions
-                    .find(|condition| condition.type_ == type_)
-                    .cloned()
-            };
-            let Some(new) = condition(status) else {
-                continue;
-            };
-            let old = before.and_then(condition);
-            let is_same = |old: Condition| (&old.status, &old.reason) == (&new.status, &new.reason);
-            // What Ready says already is not said twice.
-            let is_said = type_ != "Ready" && status.conditions[0].reason == new.reason;
-            if old.is_some_and(is_same) || is_said || (type_ == "Degraded" && new.status != "True")
-            {
-                continue;
-            }
-            let is_good = match type_ {
-                "Ready" => new.status == "True",
-                _ => type_ == "Progressing",
-            };
-            let level = match is_good {
-                true => EventType::Normal,
-                false => EventType::Warning,
-            };
-            self.publish(service, level, &new.reason, "Reconcile", new.message)
-                .await;
-        }
-        let is_new =
-            before.and_then(|before| before.observed_generation) != status.observed_generation;
-        if is_new && !report.unsupported.is_empty() {
-            let reason = Reason::NotSupported.to_string();
-            let note = report.unsupported.join("; ");
-            self.publish(service, EventType::Warning, &reason, "Reconcile", note)
-                .await;
-        }
-    }
-
-    async fn publish(
-        &self,
-        service: &ChatService,
-        type_: EventType,
-        reason: &str,
-        action: &str,
-        mut note: String,
-    ) {
-        info!(reason, note, "event");
-        // The API server takes no longer ones.
-        let end = (0..=1000.min(note.len()))
-            .rev()
-            .find(|&end| note.is_char_boundary(end));
-        note.truncate(end.unwrap_or(0));
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note),
-            action: action.to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self
-            .recorder
-            .publish(&event, &service.object_ref(&()))
-            .await
-        {
-            warn!(%error, reason, "failed to publish an event");
-        }
     }
 }

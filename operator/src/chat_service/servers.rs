@@ -86,14 +86,16 @@ pub async fn roll(
         Step::Restart(names) => {
             context.well_for(uid, None);
             for server in servers.iter().filter(|it| names.contains(&it.pod.name)) {
-                delete(&context.client, namespace, &server.pod).await?;
+                let pod = &server.pod;
+                delete(&context.client, namespace, pod).await?;
+                let (name, wanted) = (&pod.name, wanted.servers);
+                let note = format!(
+                    "NATS server {name} gets the newest settings; {updated}/{wanted} have them"
+                );
+                let reference = pod.reference(namespace);
+                context.announce_restart(service, reference, note).await;
             }
-            let (names, wanted) = (names.join(", "), wanted.servers);
-            let note = format!(
-                "NATS server {names} gets the newest settings; {updated}/{wanted} have them"
-            );
-            context.announce_restart(service, note).await;
-            rolling(format!("{names} is restarted"))
+            rolling(format!("restarting {}", names.join(", ")))
         }
     }
 }
@@ -267,7 +269,7 @@ mod tests {
             .into();
         pods[1].ready_since = None;
         let rolling = rolled(&context, &set(2), &pods).await.unwrap();
-        assert_eq!(rolling.text, "n-1 is restarted");
+        assert_eq!(rolling.text, "restarting n-1");
         // The API server in memory insists on the uid.
         assert_eq!(deletes(&api), ["DELETE /api/v1/namespaces/chat/pods/n-1"]);
         let rolling = rolled(&context, &set(2), &pods[..1]).await.unwrap();

@@ -24,6 +24,8 @@ pub struct Report {
     pub nats: Nats,
     /// How far a rollout of nodes may go.
     pub rollout: Rollout,
+    /// Clients' connections, if they are known.
+    pub connections: Option<i64>,
     /// NATS servers that are given new settings.
     pub rolling: Option<Rolling>,
     /// Release of nats-server, if it was asked for.
@@ -111,8 +113,9 @@ impl Workload {
         }
     }
 
+    /// Whether as many serve as should, with whatever settings: each step of a rollout would be an outage otherwise.
     pub fn is_ready(&self) -> bool {
-        self.current && self.ready >= self.wanted
+        self.ready >= self.wanted
     }
 
     /// Whether enough servers are ready to store anything.
@@ -154,7 +157,7 @@ pub fn of(service: &ChatService, report: &Report, now: Timestamp) -> ChatService
             .or(Some(0)),
         selector: report.selector.clone().or(before.selector),
         image: nodes.map(|nodes| nodes.image.clone()).or(before.image),
-        connections: before.connections,
+        connections: report.connections.or(before.connections),
         nats: match &report.nats {
             Nats::Managed(servers) => Some(NatsStatus {
                 replicas: Some(servers.wanted),

@@ -148,6 +148,24 @@ async fn a_room_class_reaches_running_nodes_and_restarts_none() {
     assert_eq!(cluster.hash(), hash);
 }
 
+#[test]
+fn what_is_not_ready_is_looked_at_again_soon() {
+    let workload = |ready| Workload {
+        wanted: 2,
+        ready,
+        ..Workload::default()
+    };
+    let report = |nodes, servers| Report {
+        nodes: Some(workload(nodes)),
+        nats: Nats::Managed(workload(servers)),
+        ..Report::default()
+    };
+    let soon = Duration::from_secs(10);
+    assert_eq!(next_look(&report(1, 2)), soon);
+    assert_eq!(next_look(&report(2, 1)), soon);
+    assert!(next_look(&report(2, 2)) >= Duration::from_secs(600));
+}
+
 #[tokio::test]
 async fn nothing_moves_while_it_is_paused() {
     let cluster = Cluster::start();

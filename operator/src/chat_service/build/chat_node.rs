@@ -17,7 +17,7 @@ const NODES: Component = Component::Nodes;
 
 const CLIENT_PORT: i32 = 8080;
 const API_PORT: i32 = 8081;
-const ADMIN_PORT: i32 = 9090;
+pub const ADMIN_PORT: u16 = 9090;
 
 pub fn build(service: &ValidatedService) -> Result<Vec<Object>, Error> {
     let name = service.name_of(NODES);

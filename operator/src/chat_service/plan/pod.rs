@@ -72,6 +72,18 @@ impl Pod {
         })
     }
 
+    /// As events name it.
+    pub fn reference(&self, namespace: &str) -> core::ObjectReference {
+        core::ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(self.name.clone()),
+            namespace: Some(namespace.to_owned()),
+            uid: Some(self.uid.clone()),
+            ..core::ObjectReference::default()
+        }
+    }
+
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some()
     }

@@ -112,7 +112,11 @@ fn rolling_out(report: &Report, nodes: &Workload) -> Finding {
         }
         Phase::Free => {}
     }
-    let is_new = nodes.current && nodes.updated >= nodes.wanted && nodes.there <= nodes.wanted;
+    if !nodes.current {
+        let message = "the Deployment's controller has not seen the newest settings yet";
+        return (true, Reason::RollingOut, message.to_owned());
+    }
+    let is_new = nodes.updated >= nodes.wanted && nodes.there <= nodes.wanted;
     if !is_new || nodes.terminating > 0 {
         let message = format!(
             "{}/{} nodes have the newest settings, {} old ones run, {} end",
@@ -389,14 +393,14 @@ mod tests {
         let report = Report {
             rolling: Some(Rolling {
                 updated: 1,
-                text: "lobby-nats-1 is restarted".to_owned(),
+                text: "restarting lobby-nats-1".to_owned(),
             }),
             ..well()
         };
         let expected = (
             true,
             "RollingOut".to_owned(),
-            "1/3 NATS servers have the newest settings: lobby-nats-1 is restarted".to_owned(),
+            "1/3 NATS servers have the newest settings: restarting lobby-nats-1".to_owned(),
         );
         assert_eq!(said(progressing(&report)), expected);
     }

@@ -38,9 +38,24 @@ fn numbers_come_from_the_deployment() {
 }
 
 #[test]
-fn numbers_of_an_older_deployment_are_not_believed() {
-    let old = Workload::read(Some(4), &deployment(2));
-    assert!(!old.is_ready());
+fn a_change_that_the_controller_has_not_seen_is_progress_and_no_outage() {
+    let old = Report {
+        nodes: Some(Workload::read(Some(4), &deployment(2))),
+        ..report(2)
+    };
+    let status = of(&lobby(SMALLEST), &old, at(1));
+    let is = |type_: &str| {
+        let mut conditions = status.conditions.iter();
+        conditions
+            .find(|it| it.type_ == type_)
+            .unwrap()
+            .status
+            .clone()
+    };
+    assert_eq!(
+        (is("Ready"), is("Progressing")),
+        ("True".to_owned(), "True".to_owned())
+    );
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn template(service: &ValidatedService) -> PodTemplateSpec {
 fn container(service: &ValidatedService) -> Container {
     let mut ports = vec![
         pod::port("clients", CLIENT_PORT),
-        pod::port("admin", ADMIN_PORT),
+        pod::port("admin", ADMIN_PORT.into()),
     ];
     if service.has_api() {
         ports.push(pod::port("api", API_PORT));

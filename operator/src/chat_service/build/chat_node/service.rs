@@ -74,7 +74,7 @@ pub fn headless(service: &ValidatedService) -> Service {
             selector: Some(service.selector(NODES)),
             ports: Some(vec![
                 port("clients", CLIENT_PORT),
-                port("admin", ADMIN_PORT),
+                port("admin", ADMIN_PORT.into()),
             ]),
             ..ServiceSpec::default()
         }),
