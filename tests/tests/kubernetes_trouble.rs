@@ -16,10 +16,10 @@ async fn an_image_that_does_not_exist_takes_no_node_away() {
     let stuck = |service: &Value| {
         let progressing = condition(service, "Progressing");
         let message = progressing["message"].as_str().unwrap_or_default();
-        progressing["reason"] == "RollingOut" && message.contains("1 old ones run")
+        progressing["reason"] == "Canary" && message.contains("1 old ones serve")
     };
     namespace
-        .until("chatservice", "lobby", "rolling out", stuck)
+        .until("chatservice", "lobby", "trying one new node", stuck)
         .await;
     let waiting = |pods: &[Value]| {
         pods.iter().any(|pod| {
@@ -32,6 +32,11 @@ async fn an_image_that_does_not_exist_takes_no_node_away() {
         waiting(&namespace.list("pods", NODES).await)
     })
     .await;
+    let message = namespace
+        .until_reason("lobby", "Degraded", "PodsFailing")
+        .await;
+    let why = "image localhost:1/no-such-image:1 cannot be pulled";
+    assert!(message.contains(why), "{message}");
     let service = namespace.get("chatservice", "lobby").await;
     assert!(
         is_ready(&service.expect("it is there")),
@@ -60,10 +65,15 @@ async fn without_its_storage_class_it_waits_and_says_for_what() {
         .apply_chat_service("lobby", &spec)
         .await
         .succeeded();
-    let message = namespace
-        .until_reason("lobby", "Ready", "NatsNotReady")
+    let waits = |service: &Value| {
+        let ready = condition(service, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        let why = "0/1 NATS servers ready: lobby-nats-0 cannot be scheduled";
+        ready["reason"] == "NatsNotReady" && message.starts_with(why)
+    };
+    namespace
+        .until("chatservice", "lobby", "waiting for a volume", waits)
         .await;
-    assert_eq!(message, "0/1 NATS servers ready");
     namespace
         .until_reason("lobby", "NATSReady", "NoQuorum")
         .await;
