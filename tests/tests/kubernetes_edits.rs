@@ -223,7 +223,7 @@ async fn volumes_go_only_if_that_is_asked_for_and_are_taken_up_again_if_not() {
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes: make e2e"]
-async fn a_secret_that_is_lost_is_made_anew_and_counts_after_a_restart() {
+async fn a_secret_that_is_lost_is_made_anew_and_taken_up_by_all() {
     let namespace = Namespace::new("secret").await;
     namespace.chat_service("lobby", SMALL).await;
     let before = namespace.pods(NODES).await;
@@ -235,13 +235,7 @@ async fn a_secret_that_is_lost_is_made_anew_and_counts_after_a_restart() {
     namespace
         .until("secret", "lobby-nats", "there again", |it| keys(it) != old)
         .await;
-    // Servers and nodes read their keys when they start.
-    for restart in [
-        ["delete", "pod/lobby-nats-0", "--ignore-not-found"],
-        ["rollout", "restart", "deployment/lobby-nodes"],
-    ] {
-        namespace.kubectl(&restart).await.succeeded();
-    }
+    // Servers and nodes read their keys when they start: the operator starts them anew.
     until("another node with the new key", async || {
         namespace.pods(NODES).await != before
     })
