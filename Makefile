@@ -70,8 +70,8 @@ unit: nats-tools ## Unit tests of every crate
 	$(STEP) "Unit tests" cargo test --workspace --lib --bins --locked
 
 .PHONY: workspace
-workspace: nats-tools sdk-tools page-tools ## All Rust tests: units, real nodes with NATS, SDKs and Chromium
-	$(STEP) "Workspace tests" cargo test --workspace --locked --no-fail-fast
+workspace: nats-tools sdk-tools page-tools ## Tests from outside: real nodes with NATS, SDKs and Chromium
+	$(STEP) "Workspace tests" cargo test --workspace --locked --no-fail-fast --test '*'
 
 .PHONY: page-unit
 page-unit: page-tools ## Unit tests of the chat page

@@ -45,7 +45,7 @@ fn renew(path: &Path, text: &[u8], current: &Current) {
     let file = path.display();
     match Keys::from_file(text) {
         Ok(keys) => {
-            tracing::info!(%file, keys = keys.count(), "took over the keys for tokens");
+            tracing::info!(%file, keys = keys.count(), "the keys for tokens have changed");
             warn_of_weakness(path, &keys);
             current.store(Arc::new(keys));
         }
