@@ -85,6 +85,13 @@ impl Client {
         client
     }
 
+    /// The same at whatever node answers at an address.
+    pub async fn join_at(address: SocketAddr, room: &str) -> Self {
+        let mut client = Self::connect_at(address).await;
+        client.subscribe(room).await;
+        client
+    }
+
     /// Sends a text frame.
     pub async fn send(&mut self, text: impl Into<String>) {
         let sent = self.socket.send(text);

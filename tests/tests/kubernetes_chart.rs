@@ -14,8 +14,7 @@ async fn an_upgrade_keeps_everyone_running_and_helm_test_chats() {
     namespace.chat_service("lobby", SMALL).await;
     let nodes = namespace.pods(NODES).await;
     let client = ClientPod::start(&namespace, "client", "lobby:8080").await;
-    let mut session = Client::connect_at(client.address).await;
-    session.subscribe("news").await;
+    let mut session = Client::join_at(client.address, "news").await;
 
     // Other pods of the operator, with other settings; the test chats with a service beside them.
     let before = operator::pods().await;
@@ -61,15 +60,7 @@ async fn an_operator_that_lost_its_lease_ends_and_another_finishes_the_work() {
     })
     .await;
     // While nobody works, a node dies: Kubernetes itself replaces it.
-    let kill = [
-        "delete",
-        "pods",
-        "--selector",
-        NODES,
-        "--grace-period=0",
-        "--force",
-    ];
-    namespace.kubectl(&kill).await.succeeded();
+    namespace.kill_pods(NODES).await;
     until("another operator to lead", async || {
         let holder = operator::holder().await;
         holder != "nobody" && !holder.is_empty()

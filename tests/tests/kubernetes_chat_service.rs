@@ -48,8 +48,7 @@ async fn apply_is_all_it_takes() {
         }
         let before = connections(&namespace).await;
         for _ in 0..OF_EACH_ADDRESS {
-            let mut client = Client::connect_at(pod.address).await;
-            client.subscribe("news").await;
+            let client = Client::join_at(pod.address, "news").await;
             clients.push(client);
         }
         let after = connections(&namespace).await;
@@ -67,15 +66,7 @@ async fn apply_is_all_it_takes() {
 
     // All nodes at once, and without a drain.
     let before = namespace.pods(NODES).await;
-    let kill = [
-        "delete",
-        "pods",
-        "--selector",
-        NODES,
-        "--grace-period=0",
-        "--force",
-    ];
-    namespace.kubectl(&kill).await.succeeded();
+    namespace.kill_pods(NODES).await;
     let others = async || {
         let pods = namespace.pods(NODES).await;
         pods.len() == 2 && pods.iter().all(|pod| !before.contains(pod))
@@ -83,8 +74,7 @@ async fn apply_is_all_it_takes() {
     natter_tests::kubernetes::until("other nodes", others).await;
     namespace.rolled_out("deployment", "lobby-nodes").await;
     pods[0].reaches(&namespace, "lobby:8080").await;
-    let mut client = Client::connect_at(pods[0].address).await;
-    client.subscribe("news").await;
+    let mut client = Client::join_at(pods[0].address, "news").await;
     let history = client
         .ask("history", json!({"channel": "news", "limit": 10}))
         .await;
@@ -127,8 +117,7 @@ async fn services_do_not_see_each_other() {
         namespace.chat_service(name, SMALL).await;
         let target = format!("{name}:8080");
         let pod = ClientPod::start(namespace, &format!("client-{name}"), &target).await;
-        let mut client = Client::connect_at(pod.address).await;
-        client.subscribe("news").await;
+        let client = Client::join_at(pod.address, "news").await;
         clients.push((client, pod));
     }
     for sender in 0..clients.len() {

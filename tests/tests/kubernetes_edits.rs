@@ -25,8 +25,7 @@ async fn settings_that_nodes_take_over_restart_nobody() {
     namespace.chat_service("lobby", SMALL).await;
     let before = namespace.pods(NODES).await;
     let client = ClientPod::start(&namespace, "client", "lobby:8080").await;
-    let mut session = Client::connect_at(client.address).await;
-    session.subscribe("news").await;
+    let mut session = Client::join_at(client.address, "news").await;
     let unknown = json!({"channel": "chat:x"});
     assert_eq!(session.refused("subscribe", unknown).await, 102);
 
@@ -188,8 +187,7 @@ async fn volumes_go_only_if_that_is_asked_for_and_are_taken_up_again_if_not() {
     let namespace = Namespace::new("volumes").await;
     namespace.chat_service("lobby", SMALL).await;
     let client = ClientPod::start(&namespace, "client", "lobby:8080").await;
-    let mut session = Client::connect_at(client.address).await;
-    session.subscribe("news").await;
+    let mut session = Client::join_at(client.address, "news").await;
     session.publish("news", json!("kept")).await;
     drop(session);
     let gone = async || {
@@ -207,8 +205,7 @@ async fn volumes_go_only_if_that_is_asked_for_and_are_taken_up_again_if_not() {
     let retained = "replicas: 1, nats: {managed: {replicas: 1, storage: {reclaimPolicy: Delete}}}";
     namespace.chat_service("lobby", retained).await;
     client.reaches(&namespace, "lobby:8080").await;
-    let mut session = Client::connect_at(client.address).await;
-    session.subscribe("news").await;
+    let mut session = Client::join_at(client.address, "news").await;
     let query = json!({"channel": "news", "limit": 10});
     let history = session.ask("history", query).await;
     assert_eq!(Publication::list(&history)[0].data, "kept", "{history}");
@@ -245,7 +242,6 @@ async fn a_secret_that_is_lost_is_made_anew_and_taken_up_by_all() {
         .until("chatservice", "lobby", "ready again", is_ready)
         .await;
     let client = ClientPod::start(&namespace, "client", "lobby:8080").await;
-    let mut session = Client::connect_at(client.address).await;
-    session.subscribe("news").await;
+    let mut session = Client::join_at(client.address, "news").await;
     session.publish("news", json!("with a new key")).await;
 }

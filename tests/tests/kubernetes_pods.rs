@@ -79,8 +79,7 @@ async fn clients_on_different_nodes_share_a_room_and_its_history() {
             clients.len() < 60,
             "60 connections did not reach three nodes"
         );
-        let mut client = Client::connect_at(pod.address).await;
-        client.subscribe("news").await;
+        let client = Client::join_at(pod.address, "news").await;
         clients.push(client);
     }
     clients[0].publish("news", json!({"text": "hello"})).await;
@@ -91,15 +90,7 @@ async fn clients_on_different_nodes_share_a_room_and_its_history() {
 
     // All nodes at once, without a drain: what was acknowledged is there when others take their place.
     let before = namespace.pods(NODES).await;
-    let kill = [
-        "delete",
-        "pods",
-        "--selector",
-        NODES,
-        "--grace-period=0",
-        "--force",
-    ];
-    namespace.kubectl(&kill).await.succeeded();
+    namespace.kill_pods(NODES).await;
     let what = "nodes in the place of those that were killed";
     until_some_within(DEADLINE, PAUSE, what, async || {
         let pods = namespace.pods(NODES).await;
@@ -109,8 +100,7 @@ async fn clients_on_different_nodes_share_a_room_and_its_history() {
     .await;
     namespace.rolled_out("deployment", "lobby").await;
     pod.reaches(&namespace, "lobby-any:80").await;
-    let mut client = Client::connect_at(pod.address).await;
-    client.subscribe("news").await;
+    let mut client = Client::join_at(pod.address, "news").await;
     let history = client
         .ask("history", json!({"channel": "news", "limit": 10}))
         .await;
@@ -164,8 +154,7 @@ async fn a_rollout_refuses_nobody_and_loses_nothing() {
         namespace.kubectl(&restart).await.succeeded();
         namespace.rolled_out("deployment", "lobby").await;
         // Somebody says something while the nodes of before still drain.
-        let mut speaker = Client::connect_at(pod.address).await;
-        speaker.subscribe("news").await;
+        let mut speaker = Client::join_at(pod.address, "news").await;
         speaker.publish("news", json!({"text": "meanwhile"})).await;
     };
     // Longer than preStop, drain and all.

@@ -36,6 +36,13 @@ macro_rules! promise {
     ($promise:ident, in every way) => {
         promise!($promise, in every way, []);
     };
+    ($promise:ident, with tokens, $flags:expr) => {
+        promise!(
+            $promise,
+            [javascript, javascript_5_7_1, http_stream, sse, python, go, go_protobuf],
+            $flags
+        );
+    };
     ($promise:ident, [$($sdk:ident),+], $flags:expr) => {
         mod $promise {
             use super::*;
@@ -157,94 +164,22 @@ const TOKENS: [&str; 2] = [
 const SHORT_GRACE: [&str; 4] = [TOKENS[0], TOKENS[1], "--expiry-grace", "1s"];
 const CLASSES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk/classes.yaml");
 
-promise!(
-    a_token_names_its_user,
-    [
-        javascript,
-        javascript_5_7_1,
-        http_stream,
-        sse,
-        python,
-        go,
-        go_protobuf
-    ],
-    TOKENS
-);
-promise!(
-    wrong_tokens_end_for_good,
-    [
-        javascript,
-        javascript_5_7_1,
-        http_stream,
-        sse,
-        python,
-        go,
-        go_protobuf
-    ],
-    TOKENS
-);
-promise!(
-    an_expired_token_is_replaced,
-    [
-        javascript,
-        javascript_5_7_1,
-        http_stream,
-        sse,
-        python,
-        go,
-        go_protobuf
-    ],
-    TOKENS
-);
-promise!(
-    sessions_and_stays_are_refreshed,
-    [
-        javascript,
-        javascript_5_7_1,
-        http_stream,
-        sse,
-        python,
-        go,
-        go_protobuf
-    ],
-    SHORT_GRACE
-);
+promise!(a_token_names_its_user, with tokens, TOKENS);
+promise!(wrong_tokens_end_for_good, with tokens, TOKENS);
+promise!(an_expired_token_is_replaced, with tokens, TOKENS);
+promise!(sessions_and_stays_are_refreshed, with tokens, SHORT_GRACE);
 promise!(
     a_stale_refresh_is_tried_again,
     [javascript, http_stream, sse, python],
     TOKENS
 );
-promise!(
-    who_refreshes_too_late_comes_back,
-    [
-        javascript,
-        javascript_5_7_1,
-        http_stream,
-        sse,
-        python,
-        go,
-        go_protobuf
-    ],
-    SHORT_GRACE
-);
+promise!(who_refreshes_too_late_comes_back, with tokens, SHORT_GRACE);
 promise!(
     a_stay_without_refresh_is_taken_up_again,
     [javascript, http_stream, sse, python],
     SHORT_GRACE
 );
-promise!(
-    given_rooms_are_joined_and_recovered,
-    [
-        javascript,
-        javascript_5_7_1,
-        http_stream,
-        sse,
-        python,
-        go,
-        go_protobuf
-    ],
-    TOKENS
-);
+promise!(given_rooms_are_joined_and_recovered, with tokens, TOKENS);
 
 /// Far longer than any scenario takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -8,6 +8,9 @@ use natter_tests::{Cluster, script};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 macro_rules! promise {
+    ($promise:ident, with tokens, $flags:expr) => {
+        promise!($promise, [javascript, http_stream, sse, python, go], $flags);
+    };
     ($promise:ident, [$($sdk:ident),+], $flags:expr) => {
         mod $promise {
             use super::*;
@@ -36,36 +39,12 @@ const TOKENS: [&str; 2] = [
 ];
 const SHORT_GRACE: [&str; 4] = [TOKENS[0], TOKENS[1], "--expiry-grace", "1s"];
 
-promise!(
-    a_token_names_its_user,
-    [javascript, http_stream, sse, python, go],
-    TOKENS
-);
-promise!(
-    wrong_tokens_end_for_good,
-    [javascript, http_stream, sse, python, go],
-    TOKENS
-);
-promise!(
-    an_expired_token_is_replaced,
-    [javascript, http_stream, sse, python, go],
-    TOKENS
-);
-promise!(
-    sessions_and_stays_are_refreshed,
-    [javascript, http_stream, sse, python, go],
-    SHORT_GRACE
-);
-promise!(
-    who_refreshes_too_late_comes_back,
-    [javascript, http_stream, sse, python, go],
-    SHORT_GRACE
-);
-promise!(
-    given_rooms_are_joined_and_recovered,
-    [javascript, http_stream, sse, python, go],
-    TOKENS
-);
+promise!(a_token_names_its_user, with tokens, TOKENS);
+promise!(wrong_tokens_end_for_good, with tokens, TOKENS);
+promise!(an_expired_token_is_replaced, with tokens, TOKENS);
+promise!(sessions_and_stays_are_refreshed, with tokens, SHORT_GRACE);
+promise!(who_refreshes_too_late_comes_back, with tokens, SHORT_GRACE);
+promise!(given_rooms_are_joined_and_recovered, with tokens, TOKENS);
 
 /// Plays a scenario against a cluster of its own.
 async fn keep(promise: &str, sdk: &Sdk, flags: &[&str]) {

@@ -102,6 +102,13 @@ impl Namespace {
         .await;
     }
 
+    /// Ends all pods with these labels at once, without a drain.
+    pub async fn kill_pods(&self, selector: &str) {
+        let now = ["--grace-period=0", "--force"];
+        let words = [&["delete", "pods", "--selector", selector], &now[..]].concat();
+        self.kubectl(&words).await.succeeded();
+    }
+
     /// Waits until every pod of a Deployment or StatefulSet is the newest and ready, and none of before is left.
     pub async fn rolled_out(&self, kind: &str, name: &str) {
         self.until(kind, name, "rolled out", |object| {
