@@ -5,8 +5,11 @@
 
 pub mod chat_service;
 mod client_pod;
+mod kill;
+mod machine;
 mod namespace;
 pub mod operator;
+pub mod servers;
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -19,6 +22,8 @@ use tokio::process::Command;
 use crate::wait::until_some_within;
 
 pub use client_pod::ClientPod;
+pub use kill::kill_9;
+pub use machine::Machine;
 pub use namespace::Namespace;
 
 /// How long anything may take that Kubernetes does: pulling, scheduling, starting, rolling out.

@@ -2,6 +2,7 @@
 
 mod log;
 
+use std::io;
 use std::process::{Child, ExitStatus};
 
 use crate::wait::{until, until_some};
@@ -28,6 +29,22 @@ pub enum Signal {
     User2,
 }
 
+/// Ends a process as `kill -9` does.
+pub fn kill_9(pid: u32) -> io::Result<()> {
+    send(pid, libc::SIGKILL)
+}
+
+fn send(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    #[expect(unsafe_code, reason = "std sends no signal but SIGKILL, to children")]
+    // SAFETY: kill takes two numbers, and touches no memory of this process.
+    let result = unsafe { libc::kill(pid, signal) };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Lines of log that a failed test shows.
 const TAIL: usize = 200;
 
@@ -48,11 +65,12 @@ impl Process {
             Signal::Continue => libc::SIGCONT,
             Signal::User2 => libc::SIGUSR2,
         };
-        let pid = self.id() as libc::pid_t;
-        #[expect(unsafe_code, reason = "std sends no signal but SIGKILL")]
-        // SAFETY: kill takes two numbers; the child has not been waited for, so the pid is its own.
-        let result = unsafe { libc::kill(pid, number) };
-        assert_eq!(result, 0, "{signal:?} could not be sent to {}", self.name);
+        let sent = send(self.id(), number);
+        assert!(
+            sent.is_ok(),
+            "{signal:?} could not be sent to {}: {sent:?}",
+            self.name
+        );
     }
 
     /// Stops the process, and waits until none of its threads runs any more.

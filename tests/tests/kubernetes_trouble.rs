@@ -186,3 +186,88 @@ spec: {hard: {count/services: '1'}}
         .until("chatservice", "lobby", "ready", is_ready)
         .await;
 }
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes: make e2e"]
+async fn a_server_that_no_machine_has_room_for_is_told_of_and_waited_for() {
+    operator::installed().await;
+    let namespace = Namespace::new("room").await;
+    let server = json!({"replicas": 1, "resources": {"requests": {"memory": "900Ti"}}});
+    let spec = format!("replicas: 1, nats: {{managed: {server}}}");
+    namespace
+        .apply_chat_service("lobby", &spec)
+        .await
+        .succeeded();
+    let waits = |service: &Value| {
+        let ready = condition(service, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        let why = "0/1 NATS servers ready: lobby-nats-0 cannot be scheduled";
+        ready["reason"] == "NatsNotReady"
+            && message.starts_with(why)
+            && message.contains("Insufficient memory")
+    };
+    namespace
+        .until("chatservice", "lobby", "waiting for room", waits)
+        .await;
+    namespace
+        .until_reason("lobby", "NATSReady", "NoQuorum")
+        .await;
+    namespace.until_event("lobby", "NatsNotReady").await;
+
+    let cured = json!({"nats": {"managed": {"resources": null}}});
+    namespace.patch_chat_service("lobby", &cured).await;
+    namespace
+        .until("chatservice", "lobby", "ready", is_ready)
+        .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes: make e2e"]
+async fn a_secret_that_is_named_and_not_there_is_told_of_and_waited_for() {
+    operator::installed().await;
+    let namespace = Namespace::new("named").await;
+    let keys = "auth: {jwt: {keySecretRef: {name: keys, key: hmac}}}";
+    let yaml = format!(
+        "{{apiVersion: natter.dev/v1alpha1, kind: ChatService, metadata: {{name: lobby}}, spec: {{{keys}, {SMALL}}}}}"
+    );
+    namespace.apply(&yaml).await.succeeded();
+    let message = namespace
+        .until_reason("lobby", "Ready", "SecretNotReady")
+        .await;
+    assert!(message.contains("keys"), "{message}");
+    let told = namespace.until_event("lobby", "SecretNotReady").await;
+    assert!(told.contains("keys"), "{told}");
+
+    // A key of another name does not help.
+    let secret = async |key: &str| {
+        let literal = format!("--from-literal={key}=0123456789abcdef0123456789abcdef");
+        let create = ["create", "secret", "generic", "keys", &literal];
+        namespace.kubectl(&create).await.succeeded();
+    };
+    let delete = ["delete", "secret", "keys"];
+    secret("other").await;
+    let lacks = |service: &Value| {
+        let ready = condition(service, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        ready["reason"] == "SecretNotReady" && message.contains("hmac")
+    };
+    namespace
+        .until("chatservice", "lobby", "without its key", lacks)
+        .await;
+    namespace.kubectl(&delete).await.succeeded();
+    secret("hmac").await;
+    namespace
+        .until("chatservice", "lobby", "ready", is_ready)
+        .await;
+
+    // Deleted again: whoever runs goes on, and whoever starts cannot.
+    namespace.kubectl(&delete).await.succeeded();
+    namespace.kill_pods(NODES).await;
+    namespace
+        .until_reason("lobby", "Ready", "SecretNotReady")
+        .await;
+    secret("hmac").await;
+    namespace
+        .until("chatservice", "lobby", "ready again", is_ready)
+        .await;
+}

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use super::{DEADLINE, Namespace, parsed, until};
 
 /// The image of `in-cluster`, which `make e2e` puts into the cluster.
-const IMAGE: &str = "natter.dev/in-cluster:test";
+pub(super) const IMAGE: &str = "natter.dev/in-cluster:test";
 
 pub struct ClientPod {
     pub name: String,

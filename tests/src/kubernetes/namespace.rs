@@ -17,14 +17,23 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace that admits pods only by the standard *restricted*.
     pub async fn new(what: &str) -> Self {
+        Self::enforcing(what, "restricted").await
+    }
+
+    /// Makes a namespace whose pods may do to their machine what they like.
+    pub async fn privileged(what: &str) -> Self {
+        Self::enforcing(what, "privileged").await
+    }
+
+    async fn enforcing(what: &str, standard: &str) -> Self {
         let name = format!("natter-{what}-{:06x}", fastrand::u32(..1 << 24));
         kubectl(&["create", "namespace", &name]).await.succeeded();
-        let restricted = "pod-security.kubernetes.io/enforce=restricted";
+        let enforced = format!("pod-security.kubernetes.io/enforce={standard}");
         let namespace = Self {
             name,
             is_shared: false,
         };
-        kubectl(&["label", "namespace", &namespace.name, restricted])
+        kubectl(&["label", "namespace", &namespace.name, &enforced])
             .await
             .succeeded();
         namespace

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::{Namespace, Said, kubectl, run, until_some};
+use super::{Namespace, Said, kill_9, kubectl, run, until, until_some};
 
 /// Where the operator runs.
 pub const NAMESPACE: &str = "natter-operator";
@@ -48,7 +48,35 @@ pub async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let alone = ALONE.lock().await;
     installed().await;
+    if pods().await.is_empty() {
+        // A test that failed has left it stopped.
+        upgraded("").await;
+    }
     alone
+}
+
+/// Stops the operator, until the chart is upgraded again.
+pub async fn stopped() {
+    upgraded("replicas=0").await;
+    until("no operator", async || {
+        namespace().list("pods", PODS).await.is_empty()
+    })
+    .await;
+}
+
+/// Ends the process that leads, as `kill -9` does, and waits until Kubernetes has started it anew.
+pub async fn kill_leader() {
+    let before = restarts().await;
+    let leader = until_some("the operator to lead", async || {
+        let (leader, pods) = (holder().await, pods().await);
+        pods.contains(&leader).then_some(leader)
+    })
+    .await;
+    kill_9(&namespace(), &leader).await;
+    until("the operator's process to be another", async || {
+        restarts().await > before
+    })
+    .await;
 }
 
 /// The operator's own namespace.

@@ -2,8 +2,11 @@
 //!
 //!     in-cluster relay LISTEN TARGET                   carries every connection on to TARGET: its clients have the pod's address
 //!     in-cluster knock TARGET SECONDS AT_ONCE          opens sessions one after the other, and counts those that could not
+//!     in-cluster kill CONTAINER                        ends every process of a container of this machine, as kill -9 does
 //!
 //! TARGET is host:port, asked from DNS anew for each connection. Results are one line of JSON on stdout.
+
+mod kill;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use natter_tests::socket::{End, Socket};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,13 +35,16 @@ async fn main() -> ExitCode {
             }
             _ => return usage(),
         },
+        ["kill", container] => return kill::kill(container),
         _ => return usage(),
     }
     ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: in-cluster relay LISTEN TARGET | in-cluster knock TARGET SECONDS AT_ONCE");
+    eprintln!(
+        "usage: in-cluster relay LISTEN TARGET | in-cluster knock TARGET SECONDS AT_ONCE | in-cluster kill CONTAINER"
+    );
     ExitCode::from(2)
 }
 
@@ -61,11 +68,20 @@ async fn relay(listen: &str, target: &str) {
             match TcpStream::connect(&target).await {
                 Ok(mut server) => {
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    part(client).await;
                 }
                 Err(error) => eprintln!("{target}: {error}"),
             }
         });
     }
+}
+
+/// Ends a connection in order whatever became of the server: one that is reset takes `kubectl port-forward` with it,
+/// and all other connections.
+async fn part(mut client: TcpStream) {
+    let _ = client.shutdown().await;
+    let rest = async { tokio::io::copy(&mut client, &mut tokio::io::sink()).await };
+    let _ = tokio::time::timeout(PATIENCE, rest).await;
 }
 
 /// Opens sessions for a while, `at_once` side by side, each closed as soon as it is connected.

@@ -1,0 +1,459 @@
+//! Machines that are lost, and programs that are killed in the middle of what they do: each ends in the condition that
+//! docs/operator.md has for it, loses nothing meanwhile, and is over when it is cured. `make e2e-full` runs these.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use natter_tests::checker::Rules;
+use natter_tests::kubernetes::chat_service::{NODES, SERVERS, condition, is_ready};
+use natter_tests::kubernetes::servers::{Servers, taken_one_by_one};
+use natter_tests::kubernetes::{ClientPod, Machine, Namespace, kill_9, operator, until};
+use natter_tests::workload::{Progress, Workload};
+use serde_json::{Value, json};
+
+/// Nodes that are told to end are gone soon.
+const QUICK_DRAIN: &str = "disruption: {drainSeconds: 10}";
+
+/// The same with one NATS server, where it is about nodes.
+const ONE_SERVER: &str = "disruption: {drainSeconds: 10}, nats: {managed: {replicas: 1}}";
+
+/// The image of chat nodes under another name.
+const OTHER_IMAGE: &str = "natter.dev/chat-node:next";
+
+/// A server that is cut off in the middle of storing a message may bring it later.
+const LATE: Rules = Rules {
+    losses: Vec::new(),
+    late_unknowns: true,
+};
+
+/// A few people who chat, come and go, until the fault is over.
+fn chatter() -> Workload {
+    Workload {
+        rooms: 6,
+        sessions: 12,
+        rooms_per_session: 2,
+        publishers: 4,
+        messages: 400,
+        messages_per_second: 20.0,
+        stay: Some(Duration::from_secs(6)),
+        deadline: Duration::from_secs(900),
+        ..Workload::default()
+    }
+}
+
+/// Does harm to a service while people chat by two addresses, and checks that they missed nothing.
+async fn survives(namespace: &Namespace, harm: impl AsyncFnOnce(&[ClientPod], &Progress)) {
+    let mut clients = Vec::new();
+    for name in ["one", "two"] {
+        let client = ClientPod::start(namespace, name, "lobby:8080").await;
+        client.reaches(namespace, "lobby:8080").await;
+        clients.push(client);
+    }
+    let addresses: Vec<SocketAddr> = clients.iter().map(|client| client.address).collect();
+    let chatter = chatter();
+    let outcome = chatter.run(&addresses, async |progress: &Progress| {
+        harm(&clients, progress).await;
+        progress.goes_on().await;
+    });
+    let report = outcome.await.assert_clean(&LATE);
+    assert_eq!(report.refused, 0, "{report}");
+    assert!(report.recovered > 0, "{report}");
+}
+
+/// Waits until a condition has this reason, of the newest settings, and its message has this in it.
+async fn until_said(namespace: &Namespace, kind: &str, reason: &str, part: &str) -> Value {
+    let what = format!("{kind} by {reason}, with '{part}'");
+    let said = |service: &Value| {
+        let condition = condition(service, kind);
+        let message = condition["message"].as_str().unwrap_or_default();
+        condition["reason"] == reason && message.contains(part)
+    };
+    namespace.until("chatservice", "lobby", &what, said).await
+}
+
+/// Waits until all nodes and servers are there and nothing is done to them.
+async fn recovered(namespace: &Namespace) {
+    let is_well = |service: &Value| {
+        let has = |kind: &str, reason: &str| condition(service, kind)["reason"] == reason;
+        is_ready(service)
+            && has("NATSReady", "AllServersReady")
+            && has("Progressing", "Complete")
+            && has("Degraded", "AsExpected")
+            && condition(service, "Progressing")["observedGeneration"]
+                == service["metadata"]["generation"]
+    };
+    namespace
+        .until("chatservice", "lobby", "as it was asked for", is_well)
+        .await;
+}
+
+/// A machine with a NATS server and none of these clients, and the server.
+async fn machine_without(namespace: &Namespace, clients: &[ClientPod]) -> (Machine, String) {
+    let mut taken = BTreeSet::new();
+    for client in clients {
+        let machine = Machine::of(namespace, &client.name).await;
+        taken.insert(machine.name.clone());
+    }
+    for server in namespace.pods(SERVERS).await {
+        let machine = Machine::of(namespace, &server).await;
+        if !taken.contains(&machine.name) {
+            return (machine, server);
+        }
+    }
+    panic!("each of three servers is on a machine of two clients: {taken:?}");
+}
+
+/// The volume that a server has.
+async fn volume_of(namespace: &Namespace, server: &str) -> Value {
+    let claim = format!("data-{server}");
+    let claim = namespace.get("persistentvolumeclaim", &claim).await;
+    claim.expect("a server has a volume")["spec"]["volumeName"].clone()
+}
+
+/// How often an event of `lobby` with this reason has been told.
+async fn times_told(namespace: &Namespace, reason: &str) -> u64 {
+    let events = namespace.list("events.events.k8s.io", "").await;
+    let of_reason = events
+        .iter()
+        .filter(|it| it["reason"] == reason && it["regarding"]["name"] == "lobby");
+    of_reason
+        .map(|event| event["series"]["count"].as_u64().unwrap_or(1))
+        .sum()
+}
+
+/// Does something to a service, and waits until it tells of it.
+async fn tells(namespace: &Namespace, reason: &str, harm: impl AsyncFnOnce()) {
+    let before = times_told(namespace, reason).await;
+    harm().await;
+    until(&format!("another event {reason}"), async || {
+        times_told(namespace, reason).await > before
+    })
+    .await;
+}
+
+/// What is said while one of three servers has no machine to run on.
+async fn until_a_server_is_missed(namespace: &Namespace, server: &str) {
+    let why = format!("2/3 NATS servers ready: {server} cannot be scheduled");
+    let service = until_said(namespace, "NATSReady", "NotAllServersReady", &why).await;
+    assert_eq!(condition(&service, "NATSReady")["status"], "True");
+    until_said(namespace, "Degraded", "NotAllServersReady", &why).await;
+    // Nodes that were there are replaced, and two servers are enough.
+    namespace
+        .until("chatservice", "lobby", "ready without it", is_ready)
+        .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn a_machine_that_is_away_for_a_while_brings_its_server_and_volume_back() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("away").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |clients, progress| {
+        let (mut machine, server) = machine_without(&namespace, clients).await;
+        let volume = volume_of(&namespace, &server).await;
+        tells(&namespace, "NotAllServersReady", async || {
+            machine.lose(&namespace).await;
+        })
+        .await;
+        until_a_server_is_missed(&namespace, &server).await;
+        progress.goes_on().await;
+
+        machine.comes_back().await;
+        recovered(&namespace).await;
+        assert_eq!(volume_of(&namespace, &server).await, volume);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn a_machine_that_is_lost_with_its_volume_costs_no_message_and_no_quorum() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("lost").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |clients, progress| {
+        let (mut machine, server) = machine_without(&namespace, clients).await;
+        let volume = volume_of(&namespace, &server).await;
+        tells(&namespace, "NotAllServersReady", async || {
+            machine.lose(&namespace).await;
+        })
+        .await;
+        until_a_server_is_missed(&namespace, &server).await;
+        progress.goes_on().await;
+
+        // As docs/operations.md has it: nobody waits for the volume any more, and there is another machine.
+        let claim = ["delete", "persistentvolumeclaim", &format!("data-{server}")];
+        namespace.kubectl(&claim).await.succeeded();
+        let pod = ["delete", "pod", &server];
+        namespace.kubectl(&pod).await.succeeded();
+        machine.comes_back().await;
+        recovered(&namespace).await;
+        assert_ne!(volume_of(&namespace, &server).await, volume);
+
+        // What came back empty counts: now another server is away, and one of the two that are left began with nothing.
+        let mut machines = Machine::all().await;
+        for machine in &mut machines {
+            machine.cordon().await;
+        }
+        let others = namespace.pods(SERVERS).await;
+        let other = others.iter().find(|&it| *it != server);
+        let other = other.expect("there are three servers");
+        let now = ["delete", "pod", other, "--grace-period=0", "--force"];
+        tells(&namespace, "NotAllServersReady", async || {
+            namespace.kubectl(&now).await.succeeded();
+        })
+        .await;
+        until_a_server_is_missed(&namespace, other).await;
+        progress.goes_on().await;
+        for machine in &mut machines {
+            machine.uncordon().await;
+        }
+        recovered(&namespace).await;
+    })
+    .await;
+}
+
+/// A change that NATS servers get by a restart.
+fn restarting() -> Value {
+    let annotations = json!({"test": fastrand::u32(..).to_string()});
+    json!({"nats": {"managed": {"podTemplate": {"metadata": {"annotations": annotations}}}}})
+}
+
+/// Waits until one of three servers has the newest settings, and returns those that do not.
+async fn half_way(namespace: &Namespace, before: &Servers) -> Vec<String> {
+    let one_of_three = |service: &Value| {
+        let operation = service["status"]["nats"]["operation"].as_str();
+        operation.unwrap_or_default().starts_with("Rollout 1/3")
+    };
+    namespace
+        .until(
+            "chatservice",
+            "lobby",
+            "at one of three servers",
+            one_of_three,
+        )
+        .await;
+    Servers::of(namespace).await.same_as(before)
+}
+
+/// Each was taken once.
+fn assert_each_once(mut taken: Vec<String>) {
+    taken.sort_unstable();
+    assert_eq!(taken, ["lobby-nats-0", "lobby-nats-1", "lobby-nats-2"]);
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn a_server_that_is_killed_in_a_rollout_of_the_servers_holds_it_up_and_no_more() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("nats-kill").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |_, _| {
+        let before = Servers::of(&namespace).await;
+        namespace.patch_chat_service("lobby", &restarting()).await;
+        let harm = async {
+            let old = half_way(&namespace, &before).await;
+            kill_9(&namespace, &old[0]).await;
+        };
+        let (taken, ()) = tokio::join!(taken_one_by_one(&namespace, "lobby"), harm);
+        eprintln!("restarted {taken:?}");
+        assert_each_once(taken);
+        recovered(&namespace).await;
+        namespace.until_event("lobby", "Restarting").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn an_operator_that_is_killed_in_a_rollout_of_the_servers_goes_on_where_it_was() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("nats-operator").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |_, _| {
+        let before = Servers::of(&namespace).await;
+        namespace.patch_chat_service("lobby", &restarting()).await;
+        let harm = async {
+            half_way(&namespace, &before).await;
+            operator::kill_leader().await;
+        };
+        // None of them twice: what was done before the kill counts.
+        let (taken, ()) = tokio::join!(taken_one_by_one(&namespace, "lobby"), harm);
+        eprintln!("restarted {taken:?}");
+        assert_each_once(taken);
+        recovered(&namespace).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn an_operator_that_is_killed_in_a_rollout_of_nodes_goes_on_where_it_was_and_nobody_is_refused()
+ {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("node-operator").await;
+    let spec = format!("replicas: 3, {ONE_SERVER}");
+    namespace.chat_service("lobby", &spec).await;
+    let client = ClientPod::start(&namespace, "client", "lobby:8080").await;
+    client.reaches(&namespace, "lobby:8080").await;
+    let before = namespace.pods(NODES).await;
+    let is_new = |pod: &String| !before.contains(pod);
+
+    let rollout = async {
+        let change = json!({"image": OTHER_IMAGE});
+        namespace.patch_chat_service("lobby", &change).await;
+        namespace
+            .until_reason("lobby", "Progressing", "Canary")
+            .await;
+        operator::kill_leader().await;
+        let canary: Vec<_> = namespace
+            .pods(NODES)
+            .await
+            .into_iter()
+            .filter(is_new)
+            .collect();
+        namespace
+            .until_reason("lobby", "Progressing", "RollingOut")
+            .await;
+        operator::kill_leader().await;
+        recovered(&namespace).await;
+        for pod in &before {
+            namespace.gone("pod", pod).await;
+        }
+        canary
+    };
+    let knocking = client.knock(&namespace, "lobby:8080", 120, 2);
+    let (knocked, canary) = tokio::join!(knocking, rollout);
+    eprintln!("{knocked}");
+    assert_eq!(knocked["failures"], json!({}), "{knocked}");
+    assert!(knocked["opened"].as_u64() > Some(1000), "{knocked}");
+    let after = namespace.pods(NODES).await;
+    assert_eq!(after.len(), 3, "{after:?}");
+    assert!(
+        !canary.is_empty() && canary.iter().all(|pod| after.contains(pod)),
+        "{canary:?}"
+    );
+    let service = namespace.get("chatservice", "lobby").await;
+    assert_eq!(
+        service.expect("it is there")["status"]["image"],
+        OTHER_IMAGE
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn without_an_operator_people_chat_on_and_later_it_says_how_it_is() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("no-operator").await;
+    namespace.chat_service("lobby", ONE_SERVER).await;
+    survives(&namespace, async |_, progress| {
+        operator::stopped().await;
+        // Each node once, so that it was everybody's.
+        for node in namespace.pods(NODES).await {
+            let now = ["delete", "pod", &node, "--grace-period=0", "--force"];
+            namespace.kubectl(&now).await.succeeded();
+            progress.goes_on().await;
+            namespace.rolled_out("deployment", "lobby-nodes").await;
+        }
+        // Again, and this time Kubernetes may not replace it.
+        let quota = "
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: none}
+spec: {hard: {count/pods: '1'}}
+";
+        namespace.apply(quota).await.succeeded();
+        let counted = |quota: &Value| !quota["status"]["used"]["count/pods"].is_null();
+        namespace
+            .until("resourcequota", "none", "counted", counted)
+            .await;
+        let nodes = namespace.pods(NODES).await;
+        let now = ["delete", "pod", &nodes[0], "--grace-period=0", "--force"];
+        namespace.kubectl(&now).await.succeeded();
+        let one_is_left = |it: &Value| it["status"]["readyReplicas"] == 1;
+        namespace
+            .until("deployment", "lobby-nodes", "of one node", one_is_left)
+            .await;
+        progress.goes_on().await;
+        let service = namespace.get("chatservice", "lobby").await;
+        assert!(
+            is_ready(&service.expect("it is there")),
+            "nobody has said otherwise"
+        );
+
+        tells(&namespace, "NotAllNodesReady", async || {
+            operator::upgraded("").await;
+        })
+        .await;
+        let why = "1/2 nodes ready";
+        until_said(&namespace, "Ready", "NotAllNodesReady", why).await;
+        until_said(
+            &namespace,
+            "Degraded",
+            "NotAllNodesReady",
+            "exceeded quota: none",
+        )
+        .await;
+        let delete = ["delete", "resourcequota", "none"];
+        namespace.kubectl(&delete).await.succeeded();
+        recovered(&namespace).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn servers_that_no_machine_has_room_for_stop_their_rollout_and_nothing_else() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("room").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |_, progress| {
+        let memory = |requests: Value| json!({"nats": {"managed": {"resources": requests}}});
+        let too_much = memory(json!({"requests": {"memory": "900Ti"}}));
+        tells(&namespace, "NotAllServersReady", async || {
+            namespace.patch_chat_service("lobby", &too_much).await;
+        })
+        .await;
+        until_a_server_is_missed(&namespace, "lobby-nats-").await;
+        let why = "0/3 NATS servers have the newest settings: lobby-nats-";
+        until_said(&namespace, "Progressing", "RollingOut", why).await;
+        progress.goes_on().await;
+
+        namespace
+            .patch_chat_service("lobby", &memory(Value::Null))
+            .await;
+        recovered(&namespace).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn the_secret_of_three_servers_is_lost_and_nothing_else_is() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("secret").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |_, _| {
+        let keys = |object: &Value| object["data"]["node.nk"].clone();
+        let old = namespace.get("secret", "lobby-nats").await;
+        let old = keys(&old.expect("it is there"));
+        let (before, nodes) = (Servers::of(&namespace).await, namespace.pods(NODES).await);
+        let delete = ["delete", "secret", "lobby-nats"];
+        namespace.kubectl(&delete).await.succeeded();
+        namespace
+            .until("secret", "lobby-nats", "there again", |it| keys(it) != old)
+            .await;
+        until("other servers and nodes", async || {
+            let servers = Servers::of(&namespace).await;
+            let pods = namespace.pods(NODES).await;
+            servers.len() == 3
+                && servers.same_as(&before).is_empty()
+                && !pods.iter().any(|it| nodes.contains(it))
+        })
+        .await;
+        recovered(&namespace).await;
+    })
+    .await;
+}
