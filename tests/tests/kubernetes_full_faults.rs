@@ -8,7 +8,9 @@ use std::time::Duration;
 use natter_tests::checker::Rules;
 use natter_tests::kubernetes::chat_service::{NODES, SERVERS, condition, is_ready};
 use natter_tests::kubernetes::servers::{Servers, taken_one_by_one};
-use natter_tests::kubernetes::{ClientPod, Machine, Namespace, kill_9, operator, until};
+use natter_tests::kubernetes::{
+    ClientPod, Machine, Namespace, kill_9, operator, until, until_some,
+};
 use natter_tests::workload::{Progress, Workload};
 use serde_json::{Value, json};
 
@@ -161,6 +163,7 @@ async fn a_machine_that_is_away_for_a_while_brings_its_server_and_volume_back() 
         progress.goes_on().await;
 
         machine.comes_back().await;
+        machine.uncordon().await;
         recovered(&namespace).await;
         assert_eq!(volume_of(&namespace, &server).await, volume);
     })
@@ -183,12 +186,13 @@ async fn a_machine_that_is_lost_with_its_volume_costs_no_message_and_no_quorum()
         until_a_server_is_missed(&namespace, &server).await;
         progress.goes_on().await;
 
-        // As docs/operations.md has it: nobody waits for the volume any more, and there is another machine.
+        // As docs/operations.md has it: there is another machine, and then nobody waits for the old volume any more.
+        machine.comes_back().await;
         let claim = ["delete", "persistentvolumeclaim", &format!("data-{server}")];
         namespace.kubectl(&claim).await.succeeded();
         let pod = ["delete", "pod", &server];
         namespace.kubectl(&pod).await.succeeded();
-        machine.comes_back().await;
+        machine.uncordon().await;
         recovered(&namespace).await;
         assert_ne!(volume_of(&namespace, &server).await, volume);
 
@@ -294,7 +298,8 @@ async fn an_operator_that_is_killed_in_a_rollout_of_nodes_goes_on_where_it_was_a
  {
     let _alone = operator::alone().await;
     let namespace = Namespace::new("node-operator").await;
-    let spec = format!("replicas: 3, {ONE_SERVER}");
+    // Whoever knocks without a pause is not to be turned away for that.
+    let spec = format!("replicas: 3, limits: {{connectsPerSecond: 100000}}, {ONE_SERVER}");
     namespace.chat_service("lobby", &spec).await;
     let client = ClientPod::start(&namespace, "client", "lobby:8080").await;
     client.reaches(&namespace, "lobby:8080").await;
@@ -324,7 +329,7 @@ async fn an_operator_that_is_killed_in_a_rollout_of_nodes_goes_on_where_it_was_a
         }
         canary
     };
-    let knocking = client.knock(&namespace, "lobby:8080", 120, 2);
+    let knocking = client.knock(&namespace, "lobby:8080", 120, 1);
     let (knocked, canary) = tokio::join!(knocking, rollout);
     eprintln!("{knocked}");
     assert_eq!(knocked["failures"], json!({}), "{knocked}");
@@ -410,15 +415,22 @@ async fn servers_that_no_machine_has_room_for_stop_their_rollout_and_nothing_els
     let namespace = Namespace::new("room").await;
     namespace.chat_service("lobby", QUICK_DRAIN).await;
     survives(&namespace, async |_, progress| {
+        let before = Servers::of(&namespace).await;
         let memory = |requests: Value| json!({"nats": {"managed": {"resources": requests}}});
         let too_much = memory(json!({"requests": {"memory": "900Ti"}}));
         tells(&namespace, "NotAllServersReady", async || {
             namespace.patch_chat_service("lobby", &too_much).await;
         })
         .await;
-        until_a_server_is_missed(&namespace, "lobby-nats-").await;
-        let why = "0/3 NATS servers have the newest settings: lobby-nats-";
-        until_said(&namespace, "Progressing", "RollingOut", why).await;
+        let server = until_some("a server that was taken", async || {
+            let same = Servers::of(&namespace).await.same_as(&before);
+            let names = (0..3).map(|number| format!("lobby-nats-{number}"));
+            names.into_iter().find(|name| !same.contains(name))
+        })
+        .await;
+        until_a_server_is_missed(&namespace, &server).await;
+        let why = format!("0/3 NATS servers have the newest settings: {server} cannot be");
+        until_said(&namespace, "Progressing", "RollingOut", &why).await;
         progress.goes_on().await;
 
         namespace

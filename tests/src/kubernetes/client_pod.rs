@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 
 use super::{DEADLINE, Namespace, parsed, until};
 
@@ -38,9 +38,12 @@ impl ClientPod {
             .args([&format!("pod/{name}"), ":7000"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("kubectl can be started");
+        let stderr = forward.stderr.take().expect("stderr is a pipe");
+        tokio::spawn(show_what_matters(BufReader::new(stderr)));
         let stdout = forward.stdout.take().expect("stdout is a pipe");
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(DEADLINE, lines.next_line()).await;
@@ -86,6 +89,16 @@ impl ClientPod {
             &at_once,
         ];
         parsed(&namespace.kubectl(&words).await.succeeded())
+    }
+}
+
+/// Whoever leaves without a goodbye is an error to kubectl, and to nobody else.
+async fn show_what_matters(stderr: BufReader<ChildStderr>) {
+    let mut lines = stderr.lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if !line.contains("error copying from") {
+            eprintln!("kubectl port-forward: {line}");
+        }
     }
 }
 

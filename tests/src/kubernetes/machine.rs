@@ -57,9 +57,9 @@ impl Machine {
 
     /// Takes it away, with the pods of `namespace` that are on it. Kubernetes itself deletes those of others a minute later.
     pub async fn lose(&mut self, namespace: &Namespace) {
+        self.cordon().await;
         let node = kubectl(&["get", "node", &self.name, "--output", "json"]).await;
         self.lost = Some(recreated(parsed(&node.succeeded())).to_string());
-        kubectl(&["cordon", &self.name]).await.succeeded();
         kubectl(&["delete", "node", &self.name]).await.succeeded();
         let on_it = format!("spec.nodeName={}", self.name);
         let pods = ["delete", "pods", "--field-selector", &on_it];
@@ -70,7 +70,7 @@ impl Machine {
             .succeeded();
     }
 
-    /// Brings it back as it was, disks and all.
+    /// Brings it back, disks and all. Pods it takes when it is no longer cordoned.
     pub async fn comes_back(&mut self) {
         let node = self.lost.take().expect("it was lost");
         run("kubectl", &["create", "-f", "-"], &node)
