@@ -2,7 +2,9 @@
 # Runs the tests that need a Kubernetes: e2e.sh [--full] [ARGUMENT...], as for `cargo test -- --ignored`: a part of the names of those that are wanted
 #
 # tests/tests/kubernetes_*.rs, each in a namespace of its own, two at a time. With --full also tests/tests/kubernetes_full_*.rs, which take long
-# or the cluster to themselves: after the others, one at a time.
+# or the cluster to themselves: after the others, one at a time. They delete Nodes and put them back, stop the operator, and kill processes from
+# privileged pods: on a cluster of KUBECONFIG that nobody else needs.
+#
 # Without KUBECONFIG a cluster is started for them on this machine and removed afterwards. With it they run there: kubectl and helm must be
 # in PATH, and the images of `make images` in every node (`kind load image-archive target/cluster/images/chat-node.tar` and so on).
 set -euo pipefail

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use natter_tests::Client;
 use natter_tests::checker::Rules;
 use natter_tests::kubernetes::chat_service::{NODES, SERVERS, condition, is_ready};
 use natter_tests::kubernetes::servers::{Servers, taken_one_by_one};
@@ -215,6 +216,46 @@ async fn a_machine_that_is_lost_with_its_volume_costs_no_message_and_no_quorum()
             machine.uncordon().await;
         }
         recovered(&namespace).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes to itself: make e2e-full"]
+async fn without_a_quorum_nothing_is_taken_and_nothing_is_lost() {
+    let _alone = operator::alone().await;
+    let namespace = Namespace::new("quorum").await;
+    namespace.chat_service("lobby", QUICK_DRAIN).await;
+    survives(&namespace, async |clients, progress| {
+        let mut machines = Machine::all().await;
+        for machine in &mut machines {
+            machine.cordon().await;
+        }
+        tells(&namespace, "NatsNotReady", async || {
+            let two = ["delete", "pod", "lobby-nats-0", "lobby-nats-1"];
+            let now = ["--grace-period=0", "--force"];
+            let said = namespace.kubectl(&[&two[..], &now].concat()).await;
+            said.succeeded();
+        })
+        .await;
+        until_said(
+            &namespace,
+            "Ready",
+            "NatsNotReady",
+            "1/3 NATS servers ready",
+        )
+        .await;
+        let service = until_said(&namespace, "NATSReady", "NoQuorum", "1/3").await;
+        assert_eq!(condition(&service, "NATSReady")["status"], "False");
+        let mut client = Client::join_at(clients[0].address, "quiet").await;
+        let message = json!({"channel": "quiet", "data": "nobody keeps it"});
+        assert_eq!(client.refused("publish", message).await, 100);
+
+        for machine in &mut machines {
+            machine.uncordon().await;
+        }
+        recovered(&namespace).await;
+        progress.goes_on().await;
     })
     .await;
 }
