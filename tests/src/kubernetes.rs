@@ -5,6 +5,7 @@
 
 pub mod chat_service;
 mod client_pod;
+pub mod faults;
 mod kill;
 mod machine;
 mod namespace;
