@@ -112,18 +112,22 @@ async fn connections(namespace: &Namespace) -> Vec<usize> {
 async fn services_do_not_see_each_other() {
     let one = Namespace::new("apart").await;
     let other = Namespace::new("apart").await;
-    let mut clients = Vec::new();
-    for (namespace, name) in [(&one, "lobby"), (&one, "foyer"), (&other, "lobby")] {
+    let services = [(&one, "lobby"), (&one, "foyer"), (&other, "lobby")];
+    let mut pods = Vec::new();
+    for (namespace, name) in services {
         namespace.chat_service(name, SMALL).await;
         let target = format!("{name}:8080");
-        let pod = ClientPod::start(namespace, &format!("client-{name}"), &target).await;
-        let client = Client::join_at(pod.address, "news").await;
-        clients.push((client, pod));
+        pods.push(ClientPod::start(namespace, &format!("client-{name}"), &target).await);
+    }
+    // Not before all are there: who says nothing for long is closed.
+    let mut clients = Vec::new();
+    for pod in &pods {
+        clients.push(Client::join_at(pod.address, "news").await);
     }
     for sender in 0..clients.len() {
         let said = json!({"text": format!("by {sender}")});
-        clients[sender].0.publish("news", said.clone()).await;
-        for (listener, (client, _)) in clients.iter_mut().enumerate() {
+        clients[sender].publish("news", said.clone()).await;
+        for (listener, client) in clients.iter_mut().enumerate() {
             if listener == sender {
                 assert_eq!(client.publication().await.data, said);
             } else {
