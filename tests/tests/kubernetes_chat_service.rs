@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use natter_tests::kubernetes::chat_service::{NODES, READY, SERVERS, SMALL, is_ready};
 use natter_tests::kubernetes::{ClientPod, Namespace, operator};
-use natter_tests::{Client, Publication};
+use natter_tests::Client;
 use serde_json::json;
 
 /// Sessions that each client's address opens.
@@ -75,12 +75,8 @@ async fn apply_is_all_it_takes() {
     namespace.rolled_out("deployment", "lobby-nodes").await;
     pods[0].reaches(&namespace, "lobby:8080").await;
     let mut client = Client::join_at(pods[0].address, "news").await;
-    let history = client
-        .ask("history", json!({"channel": "news", "limit": 10}))
-        .await;
-    let publications = Publication::list(&history);
-    assert_eq!(publications.len(), 1, "{history}");
-    assert_eq!(publications[0].data, json!({"text": "hello"}));
+    let kept = client.last_messages("news").await;
+    assert_eq!(kept, [json!({"text": "hello"})]);
 }
 
 /// What the README tells people to apply.

@@ -54,6 +54,17 @@ pub enum Action {
     Deleted(Kind, String),
 }
 
+impl Action {
+    /// The reason of its event, and the kind and name of the object.
+    pub fn parts(&self) -> (&'static str, Kind, &str) {
+        match self {
+            Self::Created(kind, name) => ("Created", *kind, name),
+            Self::Updated(kind, name) => ("Updated", *kind, name),
+            Self::Deleted(kind, name) => ("Deleted", *kind, name),
+        }
+    }
+}
+
 /// What is there after all has been applied.
 #[derive(Debug, Default)]
 pub struct Applied {

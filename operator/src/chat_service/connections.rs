@@ -106,10 +106,7 @@ fn rounded(connections: u64) -> i64 {
 async fn write(client: &Client, nodes: &Nodes, connections: i64) -> Result<(), kube::Error> {
     let api: Api<ChatService> = Api::namespaced(client.clone(), &nodes.namespace);
     let patch = json!({"status": {"connections": connections}});
-    let params = PatchParams {
-        field_manager: Some(MANAGED_BY.to_owned()),
-        ..PatchParams::default()
-    };
+    let params = PatchParams::apply(MANAGED_BY);
     match api
         .patch_status(&nodes.name, &params, &Patch::Merge(patch))
         .await
