@@ -14,7 +14,7 @@ CRDS := charts/natter/files/crds
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
-# Messages for each fault of `make chaos`, and a part of the names of those that are wanted.
+# Messages for each fault of `make chaos` and for the rollouts of `make e2e-full`; a part of the names of the faults that are wanted.
 NATTER_CHAOS_MESSAGES ?= 100000
 FAULT ?=
 # A part of the names of the tests that are wanted of `make e2e` and `make e2e-full`.
