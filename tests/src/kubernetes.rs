@@ -5,6 +5,7 @@
 
 pub mod chat_service;
 mod client_pod;
+mod entrances;
 mod namespace;
 pub mod operator;
 

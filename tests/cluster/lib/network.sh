@@ -1,6 +1,7 @@
 # The network of a cluster: a namespace for the control plane with a bridge, one for each node on a cable to it.
 #
 #   198.18.0.1        API server and DNS        198.18.0.11, .12 …    nodes
+#   198.18.2.0/24     clients of tests
 #   198.18.64.0/18    Services                  198.18.129.0/24 …     pods of node 1 …
 #
 # 198.18.0.0/15 is for tests of networks. Every cluster has the same addresses, as no cable leads out of its namespaces.
@@ -8,6 +9,7 @@
 API=198.18.0.1
 SERVICES=198.18.64.0/18
 API_SERVICE=198.18.64.1
+CLIENTS=198.18.2.0/24
 PODS=198.18.128.0/17
 
 node_address() { echo "198.18.0.$((10 + $1))"; }
@@ -43,6 +45,8 @@ network() {
     done
     # The control plane, and tests that run beside it, reach Services by the kube-proxy of node 1.
     in_net "$CONTROL" ip route add "$SERVICES" via "$(node_address 1)"
+    # All of these are its own: a test may be as many clients, whom a Service tells apart by their addresses.
+    in_net "$CONTROL" ip route add local "$CLIENTS" dev lo
 }
 
 network_down() {
