@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 60
 # Messages for each fault of `make chaos`, and a part of the names of those that are wanted.
 NATTER_CHAOS_MESSAGES ?= 100000
 FAULT ?=
-# A part of the names of the tests that are wanted of `make e2e`.
+# A part of the names of the tests that are wanted of `make e2e` and `make e2e-full`.
 TEST ?=
 # More arguments for `make dev` (chat-node) and `make bench` (bench.py).
 ARGS ?=
@@ -130,6 +130,10 @@ cluster: cluster-tools images ## Start a Kubernetes of three nodes to play with 
 .PHONY: e2e
 e2e: $(if $(KUBECONFIG),,cluster-tools) images ## Tests on a real Kubernetes: one of its own, or that of KUBECONFIG (TEST=rollout for some)
 	$(STEP) "Cluster tests" tests/cluster/e2e.sh $(TEST)
+
+.PHONY: e2e-full
+e2e-full: $(if $(KUBECONFIG),,cluster-tools) images ## The same, and proofs that take long or the cluster to themselves (TEST=fault for some)
+	$(STEP) "Cluster tests, the long ones too" tests/cluster/e2e.sh --full $(TEST)
 
 .PHONY: cluster-test
 cluster-test: ## `make chart e2e` where this machine can run a Kubernetes; else says why not (NATTER_REQUIRE_CLUSTER=1: fails)
