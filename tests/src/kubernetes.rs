@@ -5,8 +5,10 @@
 
 pub mod chat_service;
 mod client_pod;
+pub mod external_nats;
 mod namespace;
 pub mod operator;
+pub mod pretended;
 
 use std::ffi::OsStr;
 use std::process::Stdio;
