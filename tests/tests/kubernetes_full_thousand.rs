@@ -56,7 +56,11 @@ async fn a_thousand_services_fit_into_200_mb_and_are_quiet_when_nothing_changes(
     let (before, versions) = (counted().await, crowd.versions().await);
     tokio::time::sleep(QUIET).await;
     let spent = counted().await.since(&before);
-    println!("quiet for {} s: {spent}", QUIET.as_secs());
+    println!(
+        "quiet for {} s, memory {:.1} MB: {spent}",
+        QUIET.as_secs(),
+        spent.megabytes()
+    );
     assert_eq!(crowd.versions().await, versions, "nothing changes");
     assert_eq!(spent.writes(), 0, "{spent}");
     // Only looks that are due after ten minutes read anything, a service's Deployment, pods and Secret.

@@ -189,8 +189,13 @@ fn secrets_of(service: &ChatService) -> BTreeSet<String> {
     keys.chain(credentials).collect()
 }
 
+/// What the controller of Deployments writes into them.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// The parts of an object's body that count as its state: everything but what each write and each status changes.
 pub fn essence(object: &DynamicObject) -> Value {
+    let annotations = object.metadata.annotations.iter().flatten();
+    let annotations: BTreeMap<_, _> = annotations.filter(|(key, _)| *key != REVISION).collect();
     let mut body = object.data.clone();
     if let Some(fields) = body.as_object_mut() {
         fields.remove("status");
@@ -198,7 +203,7 @@ pub fn essence(object: &DynamicObject) -> Value {
     serde_json::json!({
         "uid": object.metadata.uid,
         "labels": object.metadata.labels,
-        "annotations": object.metadata.annotations,
+        "annotations": annotations,
         "owners": object.metadata.owner_references,
         "body": body,
     })

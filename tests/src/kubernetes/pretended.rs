@@ -5,6 +5,7 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::process::{Child, Command};
 
 use super::{kubectl, run, until};
@@ -17,12 +18,15 @@ const ADDRESSES: &str = "198.19.0.0/16";
 
 pub struct Pretended {
     kwok: Child,
+    /// What it complains of; now and then of a pod that it was too slow for, and tries again.
+    log: NamedTempFile,
 }
 
 impl Pretended {
     /// Starts kwok here, and so many machines in the cluster.
     pub async fn start(machines: usize) -> Self {
         let cluster = std::env::var("KUBECONFIG").expect("`make e2e-full` sets KUBECONFIG");
+        let log = NamedTempFile::new().expect("there is a place for temporary files");
         let kwok = Command::new(format!("{PROGRAMS}/kwok"))
             .args(["--kubeconfig", &cluster])
             .args(["--config", &format!("{PROGRAMS}/kwok.yaml")])
@@ -34,10 +38,11 @@ impl Pretended {
             .args(["--node-lease-duration-seconds", "40", "--v", "WARN"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log.reopen().expect("a file that was made can be opened"))
             .kill_on_drop(true)
             .spawn()
             .expect("kwok can be started: `make e2e-full` builds it");
-        let mut pretended = Self { kwok };
+        let mut pretended = Self { kwok, log };
         let nodes: Vec<_> = (0..machines).map(node).collect();
         let nodes = run("kubectl", &["apply", "-f", "-"], &nodes.join("---\n")).await;
         nodes.succeeded();
@@ -86,6 +91,10 @@ impl Drop for Pretended {
             .stdout(Stdio::null())
             .status();
         let _ = self.kwok.start_kill();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.log.path()).unwrap_or_default();
+            eprintln!("--- log of kwok ---\n{log}---");
+        }
     }
 }
 

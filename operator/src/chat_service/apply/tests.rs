@@ -1,3 +1,4 @@
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::*;
@@ -97,7 +98,7 @@ async fn an_edit_of_somebody_else_is_put_back() {
 }
 
 #[tokio::test]
-async fn a_change_of_status_alone_writes_nothing() {
+async fn what_kubernetes_says_of_an_object_changes_nothing_about_it() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
     let mut first = first_apply(&client, &written, &wanted).await;
@@ -105,6 +106,8 @@ async fn a_change_of_status_alone_writes_nothing() {
     for live in &mut first.objects {
         change(live, |body| {
             body.data["status"] = json!({"readyReplicas": 2});
+            let revision = "deployment.kubernetes.io/revision".to_owned();
+            body.annotations_mut().insert(revision, "1".to_owned());
             body.metadata.resource_version = Some("99".to_owned());
         });
     }
