@@ -6,8 +6,10 @@
 pub mod chat_service;
 mod client_pod;
 mod entrances;
+pub mod external_nats;
 mod namespace;
 pub mod operator;
+pub mod pretended;
 
 use std::ffi::OsStr;
 use std::process::Stdio;
