@@ -14,7 +14,7 @@ CRDS := charts/natter/files/crds
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
-# Messages for each fault of `make chaos`, and a part of the names of those that are wanted.
+# Messages for each fault of `make chaos` and for the rollouts of `make e2e-full`; a part of the names of the faults that are wanted.
 NATTER_CHAOS_MESSAGES ?= 100000
 FAULT ?=
 # A part of the names of the tests that are wanted of `make e2e` and `make e2e-full`.
@@ -32,7 +32,7 @@ dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 a
 	@tests/dev/dev.sh $(TARGET_DIR)/release/chat-node $(TOOLS)/nats-server $(TARGET_DIR)/dev $(ARGS)
 
 .PHONY: check
-check: fmt clippy deny generated unit ## Format, lints, licences, generated files and unit tests
+check: fmt clippy deny unit ## Format, lints, licences and unit tests, that of the generated resources too
 
 .PHONY: test
 test: check sdk-tools page-tools workflow page-unit bench-smoke workspace cluster-test ## Everything CI runs
@@ -55,10 +55,6 @@ generate: ## Write what is made from the sources: the Kubernetes resources in ch
 	$(STEP) "Resources" bash -c 'cargo run -q -p natter-crds --bin crdgen --locked > $(TARGET_DIR)/chatservices.yaml'
 	@mkdir -p $(CRDS) && mv $(TARGET_DIR)/chatservices.yaml $(CRDS)/chatservices.yaml
 	$(STEP) "Table of values" python3 charts/values_table.py charts/natter/values.yaml charts/natter/README.md
-
-.PHONY: generated
-generated: ## Are the generated files those of the sources? (make generate mends it)
-	$(STEP) "Generated files" bash -c 'cargo run -q -p natter-crds --bin crdgen --locked | diff -u $(CRDS)/chatservices.yaml -'
 
 .PHONY: advisories
 advisories: ## Known vulnerabilities of the crates (needs the network; not part of `check`)

@@ -13,7 +13,7 @@ mod tests;
 
 pub use chat_service::*;
 pub use conditions::{ConditionType, Reason};
-pub use shape::crd;
+pub use shape::{crd, yaml};
 
 pub const GROUP: &str = "natter.dev";
 pub const VERSION: &str = "v1alpha1";

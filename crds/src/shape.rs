@@ -12,6 +12,11 @@ use crate::ChatService;
 /// An age such as 720h or 1h30m.
 pub(crate) const AGE: &str = "^([0-9]{1,5}(h|m|s)){1,3}$";
 
+/// The resources as YAML, each field in a fixed order: what the chart installs.
+pub fn yaml() -> Result<String, serde_saphyr::ser_error::Error> {
+    serde_saphyr::to_string(&crd())
+}
+
 /// The resource as it is installed.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = ChatService::crd();

@@ -4,7 +4,7 @@ use kube::core::cel::{Validator, apply_defaults};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-use crate::{ChatService, ChatServiceSpec, crd};
+use crate::{ChatService, ChatServiceSpec, crd, yaml};
 
 /// The schema that the API server has.
 fn schema() -> Value {
@@ -333,4 +333,18 @@ fn kubectl_shows_scales_and_abbreviates() {
         Some(".status.selector")
     );
     assert!(subresources.status.is_some());
+}
+
+#[test]
+fn the_chart_installs_what_the_sources_say() {
+    let installed = include_str!("../../charts/natter/files/crds/chatservices.yaml");
+    let wanted = yaml().unwrap();
+    let different = std::iter::zip(installed.lines(), wanted.lines())
+        .find(|(installed, wanted)| installed != wanted);
+    assert_eq!(different, None, "`make generate` writes it anew");
+    assert_eq!(
+        installed.len(),
+        wanted.len(),
+        "`make generate` writes it anew"
+    );
 }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod children;
 mod connections;
 mod context;
 pub mod fetch;
@@ -16,22 +17,19 @@ pub mod validate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::jiff::Timestamp;
-use kube::core::PartialObjectMeta;
+use kube::api::ApiResource;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::watcher;
-use kube::{Api, Resource, ResourceExt};
+use kube::runtime::{PredicateConfig, WatchStreamExt as _, predicates, reflector, watcher};
+use kube::{Api, ResourceExt};
 use natter_crds::{ChatService, Reason};
 use tracing::{Instrument as _, info, info_span, warn};
 
 use self::build::chat_node::config_map;
 use self::build::metadata::{Component, MANAGED_BY, RESTART_HASH};
 use self::build::{Kind, Object};
+use self::children::Child;
 use self::fetch::Observed;
 use self::plan::Pod;
 use self::plan::rollout::{self, Phase, Rollout};
@@ -71,11 +69,7 @@ impl Error {
             | Self::Live(_)
             | Self::Status(_) => Reason::ApplyFailed,
         };
-        let text = match self {
-            Self::Fetch(error) => format!("{error}: {}", apply::reason(&error.source)),
-            other => other.to_string(),
-        };
-        (reason, text)
+        (reason, self.to_string())
     }
 }
 
@@ -90,21 +84,29 @@ pub async fn run(
     let config = controller::Config::default()
         .concurrency(concurrency)
         .debounce(Duration::from_millis(200));
-    let ours =
-        || watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
-    let services: Api<ChatService> = api(&context, namespace);
-    let controller = Controller::new(services, watcher::Config::default());
-    let connections = connections::watch(context.clone(), controller.store());
+    let (services, writer) = reflector::store();
+    let watch = watcher(
+        chat_services(&context, namespace),
+        watcher::Config::default(),
+    )
+    .modify(|service| service.metadata.managed_fields = None)
+    .reflect(writer)
+    .applied_objects()
+    // Not for what the operator itself writes into the status.
+    .predicate_filter(predicates::generation, PredicateConfig::default());
+    let connections = connections::watch(context.clone(), services.clone());
+    let mut controller = Controller::for_stream(watch, services).with_config(config);
+    for kind in Kind::ALL {
+        let resource = fetch::resource(kind);
+        let (api, known) = (children(&context, namespace, &resource), context.clone());
+        let ours = format!("app.kubernetes.io/managed-by={MANAGED_BY}");
+        let watch = watcher(api, watcher::Config::default().labels(&ours))
+            .modify(children::slim)
+            .inspect_ok(move |event| known.children.take(kind, event))
+            .touched_objects();
+        controller = controller.owns_stream_with(watch, resource);
+    }
     let controller = controller
-        .with_config(config)
-        .owns(children::<Deployment>(&context, namespace), ours())
-        .owns(children::<StatefulSet>(&context, namespace), ours())
-        .owns(children::<Service>(&context, namespace), ours())
-        .owns(children::<ConfigMap>(&context, namespace), ours())
-        .owns(children::<Secret>(&context, namespace), ours())
-        .owns(children::<ServiceAccount>(&context, namespace), ours())
-        .owns(children::<PodDisruptionBudget>(&context, namespace), ours())
-        .owns(children::<NetworkPolicy>(&context, namespace), ours())
         .graceful_shutdown_on(stop)
         .run(reconcile, retry, context)
         .for_each(|result| async move {
@@ -122,23 +124,21 @@ pub async fn run(
     }
 }
 
-fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope>,
-    K::DynamicType: Default,
-{
+fn chat_services(context: &Context, namespace: Option<&str>) -> Api<ChatService> {
+    let client = context.client.clone();
     match namespace {
-        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
-        None => Api::all(context.client.clone()),
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
     }
 }
 
 /// Names and owners are enough to know whose reconcile it is; Secrets' contents stay where they are.
-fn children<K>(context: &Context, namespace: Option<&str>) -> Api<PartialObjectMeta<K>>
-where
-    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-{
-    api(context, namespace)
+fn children(context: &Context, namespace: Option<&str>, resource: &ApiResource) -> Api<Child> {
+    let client = context.client.clone();
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    }
 }
 
 async fn reconcile(service: Arc<ChatService>, context: Arc<Context>) -> Result<Action, Error> {
@@ -197,7 +197,8 @@ async fn carry_out(
     report: &mut Report,
 ) -> Result<(), Error> {
     let name = service.name_any();
-    let observed = fetch::fetch(&context.client, service).await?;
+    let (client, written) = (&context.client, &context.written);
+    let observed = fetch::fetch(client, &context.children, written, service).await?;
     look(report, service, &observed);
     context.remember_nodes(service, connections::addresses(&observed.pods));
     report.connections = context.connections(&service.uid().unwrap_or_default());
@@ -221,30 +222,26 @@ async fn carry_out(
         namespace: &validated.namespace,
         uid: &validated.owner.uid,
     };
-    let applied = apply::apply(
-        &context.client,
-        &context.written,
-        scope,
-        &objects,
-        &observed,
-    )
-    .await?;
+    let applied = apply::apply(client, written, scope, &objects, &observed).await?;
     context.announce_actions(service, &applied.actions).await;
     let (namespace, pods) = (&validated.namespace, &observed.pods);
     let live_hash = config_map::live_hash(&validated);
-    let told = live::tell(&context.client, namespace, &live_hash, pods).await?;
+    let told = live::tell(client, namespace, &live_hash, pods).await?;
     if told > 0 {
         context.announce_settings(service, told).await;
     }
-    for (kind, _, live) in &applied.objects {
-        let workload = || Workload::read(live.metadata.generation, &live.data);
-        match kind {
+    for live in &applied.objects {
+        let Some(body) = &live.body else {
+            continue;
+        };
+        let workload = || Workload::read(body.metadata.generation, &body.data);
+        match live.kind {
             Kind::Deployment => report.nodes = Some(workload()),
             Kind::StatefulSet => {
                 report.nats = Nats::Managed(workload());
-                report.rolling = servers::roll(context, service, namespace, live, pods).await?;
+                report.rolling = servers::roll(context, service, namespace, body, pods).await?;
                 if report.rolling.is_none() {
-                    report.nats_version = servers::version(context, service, live, pods).await;
+                    report.nats_version = servers::version(context, service, body, pods).await;
                 }
             }
             _ => {}
@@ -281,10 +278,8 @@ fn look(report: &mut Report, service: &ChatService, observed: &Observed) {
     let name = service.name_any();
     let workload = |kind, component: Component| {
         let live = observed.object(kind, &component.object_name(&name))?;
-        Some(Workload::read(
-            live.body.metadata.generation,
-            &live.body.data,
-        ))
+        let body = live.body.as_ref()?;
+        Some(Workload::read(body.metadata.generation, &body.data))
     };
     report.troubles = Troubles::read(&observed.pods);
     report.nodes = workload(Kind::Deployment, Component::Nodes);

@@ -2,6 +2,7 @@
 //! DELETE of single objects, lists of all of a kind, and a list of the requests that came.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response, StatusCode};
@@ -45,6 +46,7 @@ fn merge(object: &mut Value, patch: Value) {
 #[derive(Clone, Default)]
 pub struct FakeApi {
     pub objects: Arc<Mutex<BTreeMap<String, Value>>>,
+    versions: Arc<AtomicU64>,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -71,11 +73,20 @@ impl FakeApi {
 
     /// Changes an object behind the operator's back.
     pub fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
-        edit(self.objects.lock().unwrap().get_mut(path).unwrap());
+        let mut objects = self.objects.lock().unwrap();
+        let object = objects.get_mut(path).unwrap();
+        edit(object);
+        self.change(object);
     }
 
     pub fn put(&self, path: &str, object: Value) {
         self.objects.lock().unwrap().insert(path.to_owned(), object);
+    }
+
+    /// A change gives an object another version.
+    fn change(&self, object: &mut Value) {
+        let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
     }
 
     async fn answer(self, mut handle: Handle) {
@@ -119,6 +130,7 @@ impl FakeApi {
             }
             ("PATCH", Some(mut object)) if is_merge => {
                 merge(&mut object, serde_json::from_slice(body).unwrap());
+                self.change(&mut object);
                 objects.insert(path.to_owned(), object.clone());
                 (StatusCode::OK, object)
             }
@@ -133,11 +145,18 @@ impl FakeApi {
             }
             ("PATCH", before) if !is_merge => {
                 let mut object: Value = serde_json::from_slice(body).unwrap();
-                let uid = before.map_or_else(
+                let uid = before.as_ref().map_or_else(
                     || json!(format!("uid of {path}")),
                     |before| before["metadata"]["uid"].clone(),
                 );
                 object["metadata"]["uid"] = uid;
+                let mut same = object.clone();
+                let version = before.as_ref().map(|it| &it["metadata"]["resourceVersion"]);
+                same["metadata"]["resourceVersion"] = version.cloned().unwrap_or_default();
+                match before == Some(same.clone()) {
+                    true => object = same,
+                    false => self.change(&mut object),
+                }
                 objects.insert(path.to_owned(), object.clone());
                 (StatusCode::OK, object)
             }

@@ -13,6 +13,7 @@ pub mod http;
 pub mod leader;
 pub mod metrics;
 pub mod quantity;
+pub mod requests;
 pub mod telemetry;
 
 #[cfg(test)]

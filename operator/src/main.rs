@@ -3,13 +3,15 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use futures_util::FutureExt as _;
+use kube::client::{Body, ClientBuilder};
 use natter_operator::chat_service::{self, Context};
 use natter_operator::config::Config;
 use natter_operator::leader::Election;
 use natter_operator::metrics::Metrics;
-use natter_operator::{http, telemetry};
+use natter_operator::telemetry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tower::util::MapRequestLayer;
 use tracing::info;
 
 #[tokio::main]
@@ -17,14 +19,16 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     telemetry::start(&config)?;
     let metrics = Metrics::new().context("metrics")?;
-    let client = kube::Client::try_default()
-        .await
-        .context("no way to the API server")?;
+    let client = client(&metrics).await.context("no way to the API server")?;
     let listener = TcpListener::bind(config.listen).await;
     let listener =
         listener.with_context(|| format!("cannot listen on {} (--listen)", config.listen))?;
     let stop = stop()?.shared();
-    tokio::spawn(http::serve(listener, metrics.clone(), stop.clone()));
+    tokio::spawn(natter_operator::http::serve(
+        listener,
+        metrics.clone(),
+        stop.clone(),
+    ));
 
     let Config {
         lease_namespace,
@@ -51,6 +55,17 @@ async fn main() -> anyhow::Result<()> {
     }
     election.release().await;
     Ok(())
+}
+
+/// A client that counts what it is asked for.
+async fn client(metrics: &Metrics) -> anyhow::Result<kube::Client> {
+    let config = kube::Config::infer().await?;
+    let metrics = metrics.clone();
+    let count = MapRequestLayer::new(move |request: http::Request<Body>| {
+        metrics.asked(request.method(), request.uri());
+        request
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
 }
 
 /// Ends with the first SIGTERM or SIGINT.

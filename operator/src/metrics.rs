@@ -1,8 +1,11 @@
 //! What the operator counts. Names are documented and stable.
 
+use http::{Method, Uri};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
+
+use crate::requests::verb_and_resource;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -13,13 +16,14 @@ pub struct Metrics {
     pub running: IntGauge,
     pub leader: IntGauge,
     writes: IntCounterVec,
+    requests: IntCounterVec,
 }
 
 impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, label: &str| {
-            let counter = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
@@ -41,17 +45,22 @@ impl Metrics {
             reconciles: counter(
                 "natter_operator_reconciles_total",
                 "Reconciles by result",
-                "result",
+                &["result"],
             )?,
             errors: counter(
                 "natter_operator_reconcile_errors_total",
                 "Failed reconciles by reason",
-                "reason",
+                &["reason"],
             )?,
             writes: counter(
                 "natter_operator_writes_total",
                 "Objects that were written, by kind",
-                "kind",
+                &["kind"],
+            )?,
+            requests: counter(
+                "natter_operator_api_requests_total",
+                "Requests to the API server",
+                &["verb", "resource"],
             )?,
             running: gauge("natter_operator_reconciles_running", "Reconciles under way")?,
             leader: gauge(
@@ -74,6 +83,12 @@ impl Metrics {
 
     pub fn wrote(&self, kind: &str) {
         self.writes.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts a request to the API server.
+    pub fn asked(&self, method: &Method, uri: &Uri) {
+        let (verb, resource) = verb_and_resource(method, uri);
+        self.requests.with_label_values(&[verb, &resource]).inc();
     }
 
     /// Everything, as Prometheus reads it.

@@ -4,7 +4,7 @@
 #   cluster.sh [-n NAME] up [NODES]       start one with so many nodes (3), each in a zone of its own
 #   cluster.sh [-n NAME] load ARCHIVE     put an image into every node
 #   cluster.sh [-n NAME] kubectl ARG...   kubectl, as its administrator
-#   cluster.sh [-n NAME] exec COMMAND...  run a command in its network, with KUBECONFIG, kubectl and helm
+#   cluster.sh [-n NAME] exec COMMAND...  run a command in its network, with KUBECONFIG, kubectl and helm, and many addresses
 #   cluster.sh [-n NAME] down             stop it and remove everything of it
 #   cluster.sh list                       names of those that are there
 #   cluster.sh check                      can this machine run one? If not, says why
@@ -119,7 +119,7 @@ up) up "${1:-3}" ;;
 down) down ;;
 load) needs_cluster; load "${1:?an image archive}" ;;
 kubectl) needs_cluster; kubectl "$@" ;;
-exec) needs_cluster; in_net "$CONTROL" env KUBECONFIG="$DIR/admin.conf" PATH="$BIN:$PATH" "$@" ;;
+exec) needs_cluster; in_net "$CONTROL" env KUBECONFIG="$DIR/admin.conf" NATTER_CLIENT_ADDRESSES="$CLIENTS" PATH="$BIN:$PATH" "$@" ;;
 list) ls "$target/run" 2>/dev/null || true ;;
 check) needs_root; needs_packages; needs_kernel ;;
 *) usage ;;

@@ -100,8 +100,8 @@ fn holes(view: &View, run: &Run, orders: &Orders<'_>, report: &mut Report) -> Ve
             continue;
         }
         let place = |(offset, segment): (u64, usize)| {
-            let node = view.segments[segment].node;
-            format!("{offset} (segment {segment}, node {node})")
+            let entrance = view.segments[segment].entrance;
+            format!("{offset} (segment {segment}, entrance {entrance})")
         };
         let after = seen
             .peek()
@@ -142,11 +142,11 @@ fn check_end(
             offset: orders.offset(attempt.id),
             id: Some(attempt.id),
             detail: format!(
-                "sent at {:?}; the view ended at {} in segment {} on node {}",
+                "sent at {:?}; the view ended at {} in segment {} by entrance {}",
                 attempt.sent,
                 reading.runs.last().map_or(0, |run| run.end),
                 view.segments.len().saturating_sub(1),
-                last.map_or(0, |segment| segment.node),
+                last.map_or(0, |segment| segment.entrance),
             ),
         });
     }

@@ -92,6 +92,14 @@ impl Client {
         client
     }
 
+    /// What the last messages of a room carry, at most 10, oldest first.
+    pub async fn last_messages(&mut self, room: &str) -> Vec<Value> {
+        let history = json!({"channel": room, "limit": 10});
+        let page = self.ask("history", history).await;
+        let publications = Publication::list(&page).into_iter();
+        publications.map(|publication| publication.data).collect()
+    }
+
     /// Sends a text frame.
     pub async fn send(&mut self, text: impl Into<String>) {
         let sent = self.socket.send(text);

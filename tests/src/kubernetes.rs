@@ -5,11 +5,14 @@
 
 pub mod chat_service;
 mod client_pod;
+mod entrances;
+pub mod external_nats;
 pub mod faults;
 mod kill;
 mod machine;
 mod namespace;
 pub mod operator;
+pub mod pretended;
 pub mod servers;
 
 use std::ffi::OsStr;

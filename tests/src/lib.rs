@@ -10,6 +10,7 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod command;
+pub mod entrance;
 pub mod http;
 pub mod kubernetes;
 pub mod links;
@@ -30,6 +31,7 @@ pub mod workload;
 
 pub use client::{Client, Publication};
 pub use cluster::Cluster;
+pub use entrance::Entrance;
 pub use nats::Nats;
 pub use nats_server::NatsServers;
 pub use node::Node;

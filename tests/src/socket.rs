@@ -1,7 +1,6 @@
 //! A WebSocket to a node that may break: text frames, checked on entry (`check`), and the way in which it ended.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -10,6 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::check::Close;
+use crate::entrance::Entrance;
 
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
@@ -26,12 +26,13 @@ pub enum End {
 
 impl Socket {
     /// Connects, and opens the WebSocket.
-    pub async fn open(address: SocketAddr) -> Result<Self, End> {
-        let stream = TcpStream::connect(address).await;
+    pub async fn open(entrance: impl Into<Entrance>) -> Result<Self, End> {
+        let entrance = entrance.into();
+        let stream = entrance.connect().await;
         let stream = stream.map_err(|error| End::Broken(error.to_string()))?;
         // Commands are small, and a test may have hundreds of sockets.
         let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
-        let url = format!("ws://{address}/connection/websocket");
+        let url = format!("ws://{}/connection/websocket", entrance.address);
         let opened = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await;
         let (stream, _) = opened.map_err(|error| End::Broken(error.to_string()))?;
         Ok(Self { stream })

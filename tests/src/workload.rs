@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A publisher sends each message once: an error, or no answer, means that the outcome is unknown. A session resumes where it
-//! was, on any node, as often as it takes. Sessions are tasks of the test's runtime, one socket each.
+//! was, by any entrance, as often as it takes: another node, or another client's address at a Service. Sessions are tasks of
+//! the test's runtime, one socket each.
 
 mod closer;
 mod progress;
@@ -15,7 +16,6 @@ mod session;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::checker::{self, Log, Name, Report, Rules};
+use crate::entrance::Entrance;
 pub use progress::Progress;
 use progress::Stage;
 use session::Session;
@@ -91,18 +92,28 @@ pub struct Outcome {
 /// What the tasks of a run share.
 struct Shared {
     workload: Workload,
-    nodes: Vec<SocketAddr>,
+    entrances: Vec<Entrance>,
     rooms: Vec<Name>,
     progress: Progress,
 }
 
 impl Workload {
-    /// Runs against nodes at these addresses; meanwhile does what `faults` says, and goes on until that is over.
-    pub async fn run(&self, nodes: &[SocketAddr], faults: impl AsyncFnOnce(&Progress)) -> Outcome {
+    /// How many messages the environment asks for, by `NATTER_CHAOS_MESSAGES`, if it does.
+    pub fn messages_wanted() -> Option<usize> {
+        let text = std::env::var("NATTER_CHAOS_MESSAGES").ok()?;
+        Some(text.parse().expect("NATTER_CHAOS_MESSAGES is a number"))
+    }
+
+    /// Runs with these entrances; meanwhile does what `faults` says, and goes on until that is over.
+    pub async fn run(
+        &self,
+        entrances: &[impl Into<Entrance> + Copy],
+        faults: impl AsyncFnOnce(&Progress),
+    ) -> Outcome {
         assert!(self.rooms <= 128, "one session has to close all rooms");
         let shared = Arc::new(Shared {
             workload: self.clone(),
-            nodes: nodes.to_vec(),
+            entrances: entrances.iter().map(|it| (*it).into()).collect(),
             rooms: (0..self.rooms)
                 .map(|room| format!("r{room}").into())
                 .collect(),
@@ -151,6 +162,16 @@ impl Workload {
     fn leave_at(&self, now: Instant) -> Option<Instant> {
         let stay = self.stay?.mul_f64(-(1.0 - fastrand::f64()).ln());
         Some(now + stay)
+    }
+}
+
+impl Shared {
+    /// What an entrance is, for whoever reads what happened there.
+    fn name(&self, entrance: usize) -> String {
+        match self.entrances[entrance].from {
+            None => format!("node {entrance}"),
+            Some(from) => format!("client {from}"),
+        }
     }
 }
 

@@ -22,9 +22,8 @@ struct Size {
 impl Size {
     /// As many messages as `NATTER_CHAOS_MESSAGES` says; without it, what suits a test among others.
     fn from_environment() -> Self {
-        let messages = std::env::var("NATTER_CHAOS_MESSAGES");
-        match messages.map(|text| text.parse().expect("NATTER_CHAOS_MESSAGES is a number")) {
-            Ok(messages) => Self {
+        match Workload::messages_wanted() {
+            Some(messages) => Self {
                 workload: Workload {
                     rooms: 64,
                     sessions: 200,
@@ -37,7 +36,7 @@ impl Size {
                 },
                 rounds: 8,
             },
-            Err(_) => Self {
+            None => Self {
                 workload: Workload {
                     messages: 1500,
                     messages_per_second: 150.0,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use natter_tests::kubernetes::chat_service::{NODES, READY, SERVERS, SMALL, is_ready};
 use natter_tests::kubernetes::{ClientPod, Namespace, operator};
-use natter_tests::{Client, Publication};
+use natter_tests::Client;
 use serde_json::json;
 
 /// Sessions that each client's address opens.
@@ -75,12 +75,8 @@ async fn apply_is_all_it_takes() {
     namespace.rolled_out("deployment", "lobby-nodes").await;
     pods[0].reaches(&namespace, "lobby:8080").await;
     let mut client = Client::join_at(pods[0].address, "news").await;
-    let history = client
-        .ask("history", json!({"channel": "news", "limit": 10}))
-        .await;
-    let publications = Publication::list(&history);
-    assert_eq!(publications.len(), 1, "{history}");
-    assert_eq!(publications[0].data, json!({"text": "hello"}));
+    let kept = client.last_messages("news").await;
+    assert_eq!(kept, [json!({"text": "hello"})]);
 }
 
 /// What the README tells people to apply.
@@ -112,22 +108,21 @@ async fn connections(namespace: &Namespace) -> Vec<usize> {
 async fn services_do_not_see_each_other() {
     let one = Namespace::new("apart").await;
     let other = Namespace::new("apart").await;
-    let services = [(&one, "lobby"), (&one, "foyer"), (&other, "lobby")];
     let mut pods = Vec::new();
-    for (namespace, name) in services {
+    for (namespace, name) in [(&one, "lobby"), (&one, "foyer"), (&other, "lobby")] {
         namespace.chat_service(name, SMALL).await;
         let target = format!("{name}:8080");
         pods.push(ClientPod::start(namespace, &format!("client-{name}"), &target).await);
     }
-    // Not before all are there: who says nothing for long is closed.
+    // Nobody answers pings for them: they connect when all is there.
     let mut clients = Vec::new();
-    for pod in &pods {
-        clients.push(Client::join_at(pod.address, "news").await);
+    for pod in pods {
+        clients.push((Client::join_at(pod.address, "news").await, pod));
     }
     for sender in 0..clients.len() {
         let said = json!({"text": format!("by {sender}")});
-        clients[sender].publish("news", said.clone()).await;
-        for (listener, client) in clients.iter_mut().enumerate() {
+        clients[sender].0.publish("news", said.clone()).await;
+        for (listener, (client, _)) in clients.iter_mut().enumerate() {
             if listener == sender {
                 assert_eq!(client.publication().await.data, said);
             } else {

@@ -1,18 +1,19 @@
 //! Objects that are wanted -> the API server: server-side apply in order, then what is not wanted any more is deleted.
 //!
 //! Never over an object that somebody else owns. Nothing is written when nothing changed: after a write the operator
-//! remembers what it wrote and what the object looked like; as long as both are the same, there is nothing to do.
+//! remembers what it wrote and what the object looked like; as long as both are the same, there is nothing to do. With its
+//! version it knows that without reading the object again.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::{Client, ResourceExt};
+use kube::Client;
+use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions};
 
 use super::build::metadata::MANAGED_BY;
 use super::build::{Kind, Object};
-use super::fetch::{Observed, api, essence};
+use super::fetch::{Live, Observed, api, essence};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -54,34 +55,80 @@ pub enum Action {
     Deleted(Kind, String),
 }
 
+impl Action {
+    /// The reason of its event, and the kind and name of the object.
+    pub fn parts(&self) -> (&'static str, Kind, &str) {
+        match self {
+            Self::Created(kind, name) => ("Created", *kind, name),
+            Self::Updated(kind, name) => ("Updated", *kind, name),
+            Self::Deleted(kind, name) => ("Deleted", *kind, name),
+        }
+    }
+}
+
 /// What is there after all has been applied.
 #[derive(Debug, Default)]
 pub struct Applied {
-    pub objects: Vec<(Kind, String, DynamicObject)>,
+    pub objects: Vec<Live>,
     pub actions: Vec<Action>,
 }
 
 type Key = (String, Kind, String);
 
-/// Hashes of what was written last and of the object as it was then.
+/// What was written last, and the object as it was then.
+#[derive(Clone)]
+struct Mark {
+    wanted: blake3::Hash,
+    state: blake3::Hash,
+    version: String,
+}
+
+/// Hashes of what was written last, by ChatService, kind and name.
 #[derive(Default)]
-pub struct Written(Mutex<HashMap<Key, (blake3::Hash, blake3::Hash)>>);
+pub struct Written(Mutex<HashMap<Key, Mark>>);
 
 impl Written {
-    fn is_unchanged(&self, key: &Key, wanted: blake3::Hash, live: blake3::Hash) -> bool {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(key) == Some(&(wanted, live))
+    fn marks(&self) -> MutexGuard<'_, HashMap<Key, Mark>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, key: Key, wanted: blake3::Hash, live: blake3::Hash) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(key, (wanted, live));
+    /// The state of an object, if this version of it was seen.
+    pub fn state_of(
+        &self,
+        uid: &str,
+        kind: Kind,
+        name: &str,
+        version: &str,
+    ) -> Option<blake3::Hash> {
+        let marks = self.marks();
+        let mark = marks.get(&(uid.to_owned(), kind, name.to_owned()))?;
+        (mark.version == version).then_some(mark.state)
+    }
+
+    /// Whether there is nothing to write. The object may have another version, as each change of its status gives it one.
+    fn is_unchanged(&self, key: &Key, wanted: blake3::Hash, live: &Live) -> bool {
+        let mut marks = self.marks();
+        let mark = marks.get_mut(key);
+        let mark = mark.filter(|mark| mark.wanted == wanted && mark.state == live.state);
+        let is_unchanged = mark.is_some();
+        if let (Some(mark), Some(version)) = (mark, &live.metadata.resource_version) {
+            mark.version.clone_from(version);
+        }
+        is_unchanged
+    }
+
+    fn remember(&self, key: Key, wanted: blake3::Hash, live: &Live) {
+        let mark = Mark {
+            wanted,
+            state: live.state,
+            version: live.metadata.resource_version.clone().unwrap_or_default(),
+        };
+        self.marks().insert(key, mark);
     }
 
     /// Forgets a ChatService that is gone.
     pub fn forget(&self, uid: &str) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|(owner, _, _), _| owner != uid);
+        self.marks().retain(|(owner, _, _), _| owner != uid);
     }
 }
 
@@ -111,9 +158,7 @@ pub async fn apply(
             &mut applied.actions,
         )
         .await?;
-        applied
-            .objects
-            .push((object.kind, object.name.clone(), live));
+        applied.objects.push(live);
     }
     // Last: what replaces an object is there before it goes.
     prune(client, scope, wanted, observed, &mut applied.actions).await?;
@@ -127,7 +172,7 @@ async fn apply_one(
     object: &Object,
     observed: &Observed,
     actions: &mut Vec<Action>,
-) -> Result<DynamicObject, Error> {
+) -> Result<Live, Error> {
     let (kind, name) = (object.kind, object.name.clone());
     let failed = |source| Error::Apply {
         kind,
@@ -136,18 +181,21 @@ async fn apply_one(
     };
     let api = api(client, scope.namespace, kind);
     let live = match observed.object(kind, &name) {
-        Some(live) => Some(live.body.clone()),
-        // It may be there without our labels.
-        None => api.get_opt(&name).await.map_err(failed)?,
+        Some(live) => Some(live.clone()),
+        // It may be there without our labels, or the watch has not told of it yet.
+        None => {
+            let there = api.get_opt(&name).await.map_err(failed)?;
+            there.map(|body| Live::read(kind, body))
+        }
     };
     let key = (scope.uid.to_owned(), kind, name.clone());
     let wanted = hash(&object.body);
     if let Some(live) = &live {
-        if !is_owned(live, scope.uid) {
-            let owner = owner(live);
+        if !is_owned(&live.metadata, scope.uid) {
+            let owner = owner(&live.metadata);
             return Err(Error::NotOwned { kind, name, owner });
         }
-        if written.is_unchanged(&key, wanted, hash(&essence(live))) {
+        if written.is_unchanged(&key, wanted, live) {
             return Ok(live.clone());
         }
     }
@@ -156,14 +204,14 @@ async fn apply_one(
         .patch(&name, &params, &Patch::Apply(&object.body))
         .await
         .map_err(failed)?;
-    let state = hash(&essence(&after));
+    let after = Live::read(kind, after);
     match &live {
         None => actions.push(Action::Created(kind, name)),
-        Some(live) if hash(&essence(live)) != state => actions.push(Action::Updated(kind, name)),
+        Some(live) if live.state != after.state => actions.push(Action::Updated(kind, name)),
         // The first look after a start: it was as it should be.
         Some(_) => {}
     }
-    written.remember(key, wanted, state);
+    written.remember(key, wanted, &after);
     Ok(after)
 }
 
@@ -181,13 +229,13 @@ async fn prune(
     };
     for live in &observed.objects {
         let (kind, name) = (live.kind, live.name.as_str());
-        let is_going = live.body.metadata.deletion_timestamp.is_some();
-        if is_wanted(kind, name) || is_going || !is_owned(&live.body, scope.uid) {
+        let is_going = live.metadata.deletion_timestamp.is_some();
+        if is_wanted(kind, name) || is_going || !is_owned(&live.metadata, scope.uid) {
             continue;
         }
         let params = DeleteParams {
             preconditions: Some(Preconditions {
-                uid: live.body.uid(),
+                uid: live.metadata.uid.clone(),
                 resource_version: None,
             }),
             ..DeleteParams::default()
@@ -211,19 +259,24 @@ fn hash(value: &serde_json::Value) -> blake3::Hash {
     blake3::hash(value.to_string().as_bytes())
 }
 
+/// By which an object is known again: a hash of its essence.
+pub fn state(object: &DynamicObject) -> blake3::Hash {
+    hash(&essence(object))
+}
+
 /// The one owner that answers for an object.
-fn controller(object: &DynamicObject) -> Option<&OwnerReference> {
-    let mut owners = object.metadata.owner_references.iter().flatten();
+fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = metadata.owner_references.iter().flatten();
     owners.find(|owner| owner.controller == Some(true))
 }
 
-fn is_owned(object: &DynamicObject, uid: &str) -> bool {
-    controller(object).is_some_and(|owner| owner.uid == uid)
+fn is_owned(metadata: &ObjectMeta, uid: &str) -> bool {
+    controller(metadata).is_some_and(|owner| owner.uid == uid)
 }
 
 /// Who owns an object, in words.
-fn owner(object: &DynamicObject) -> String {
-    match controller(object) {
+fn owner(metadata: &ObjectMeta) -> String {
+    match controller(metadata) {
         Some(owner) => format!("{} {}", owner.kind, owner.name),
         None => "somebody else (it has no owner reference of this ChatService)".to_owned(),
     }

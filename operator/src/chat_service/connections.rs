@@ -24,8 +24,11 @@ use crate::ask::Ask;
 /// Between two looks at a service.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Services that are asked at a time.
-const AT_ONCE: usize = 16;
+/// Services that are asked at a time. A thousand of which no node answers are through in 100 s.
+const AT_ONCE: usize = 64;
+
+/// Nodes that are asked before a service is given up until the next look.
+const TRIES: usize = 3;
 
 /// Where the nodes of one service are, and what was written of it last.
 #[derive(Clone, Debug)]
@@ -59,8 +62,9 @@ pub async fn watch(context: Arc<Context>, services: Store<ChatService>) {
 /// Asks a node of every service, and writes what changed.
 async fn look(context: &Context) {
     let services = stream::iter(context.nodes());
-    let look = async |nodes: Nodes| {
-        let Some(connections) = ask(&context.ask, &nodes.addresses).await.map(rounded) else {
+    let look = async |mut nodes: Nodes| {
+        let addresses = std::mem::take(&mut nodes.addresses);
+        let Some(connections) = ask(&context.ask, addresses).await.map(rounded) else {
             // Nobody answers: nothing is known, which is not the same as nobody being there.
             return;
         };
@@ -80,10 +84,17 @@ async fn look(context: &Context) {
     services.for_each_concurrent(AT_ONCE, look).await;
 }
 
+/// Nodes to ask, other ones each time: those that are silent are not asked for ever.
+fn chosen(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    fastrand::shuffle(&mut addresses);
+    addresses.truncate(TRIES);
+    addresses
+}
+
 /// The connections of all nodes, as the first says that answers.
-async fn ask(ask: &Ask, addresses: &[IpAddr]) -> Option<u64> {
-    for address in addresses {
-        let address = SocketAddr::new(*address, ADMIN_PORT);
+async fn ask(ask: &Ask, addresses: Vec<IpAddr>) -> Option<u64> {
+    for address in chosen(addresses) {
+        let address = SocketAddr::new(address, ADMIN_PORT);
         let nodes = ask.json(address, "/nodes").await.ok();
         if let Some(nodes) = nodes.as_ref().and_then(|nodes| nodes.as_array()) {
             let connections = nodes.iter().filter_map(|it| it["connections"].as_u64());
@@ -106,10 +117,7 @@ fn rounded(connections: u64) -> i64 {
 async fn write(client: &Client, nodes: &Nodes, connections: i64) -> Result<(), kube::Error> {
     let api: Api<ChatService> = Api::namespaced(client.clone(), &nodes.namespace);
     let patch = json!({"status": {"connections": connections}});
-    let params = PatchParams {
-        field_manager: Some(MANAGED_BY.to_owned()),
-        ..PatchParams::default()
-    };
+    let params = PatchParams::apply(MANAGED_BY);
     match api
         .patch_status(&nodes.name, &params, &Patch::Merge(patch))
         .await
@@ -122,6 +130,7 @@ async fn write(client: &Client, nodes: &Nodes, connections: i64) -> Result<(), k
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::net::Ipv4Addr;
 
     use axum::Router;
@@ -148,6 +157,16 @@ mod tests {
         for (connections, expected) in cases {
             assert_eq!(rounded(connections), expected);
         }
+    }
+
+    #[test]
+    fn a_service_whose_nodes_are_silent_takes_a_bounded_time() {
+        let addresses: Vec<_> = (0..50u8)
+            .map(|host| IpAddr::from([10, 0, 0, host]))
+            .collect();
+        let chosen: HashSet<_> = chosen(addresses.clone()).into_iter().collect();
+        assert_eq!(chosen.len(), TRIES);
+        assert!(chosen.iter().all(|address| addresses.contains(address)));
     }
 
     #[tokio::test]

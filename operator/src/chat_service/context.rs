@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::apply::Written;
 use super::build::metadata::MANAGED_BY;
+use super::children::Children;
 use super::connections::Nodes;
 use super::fetch::Observed;
 use super::streams;
@@ -28,6 +29,7 @@ pub struct Context {
     pub client: Client,
     pub images: Images,
     pub metrics: Metrics,
+    pub children: Children,
     pub written: Written,
     pub ask: Ask,
     recorder: Recorder,
@@ -59,6 +61,7 @@ impl Context {
             client,
             images,
             metrics,
+            children: Children::default(),
             written: Written::default(),
             ask: Ask::default(),
             memory: Mutex::default(),

@@ -1,4 +1,7 @@
 //! What runs now, and what a ChatService points to -> `Observed`.
+//!
+//! Which objects there are is known from the watches; an object is read only if it is not as the operator left it. So a
+//! look at a service that is well costs three requests: its Deployment, its pods, its Secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +9,29 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{self as core, ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectMeta};
 use kube::{Api, Client, ResourceExt};
 use natter_crds::ChatService;
 use serde_json::Value;
 
+use super::apply::{self, Written, reason};
 use super::build::Kind;
 use super::build::metadata::{Component, selector_of_all};
+use super::children::Children;
 use super::plan::Pod;
 use super::secrets;
 use super::validate::{Given, Images};
 
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read {what}")]
-pub struct Error {
-    pub what: String,
-    #[source]
-    pub source: kube::Error,
+pub enum Error {
+    #[error("failed to read {what}: {}", reason(source))]
+    Read {
+        what: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("failed to watch {0}s: the operator's log says why")]
+    Watch(Kind),
 }
 
 /// An object that is there.
@@ -30,7 +39,23 @@ pub struct Error {
 pub struct Live {
     pub kind: Kind,
     pub name: String,
-    pub body: DynamicObject,
+    pub metadata: ObjectMeta,
+    /// Of its essence.
+    pub state: blake3::Hash,
+    /// `None`: it was not read, as it is as the operator left it.
+    pub body: Option<DynamicObject>,
+}
+
+impl Live {
+    pub fn read(kind: Kind, body: DynamicObject) -> Self {
+        Self {
+            kind,
+            name: body.name_any(),
+            metadata: body.metadata.clone(),
+            state: apply::state(&body),
+            body: Some(body),
+        }
+    }
 }
 
 /// Everything that a reconcile decides by.
@@ -57,7 +82,7 @@ impl Observed {
         Given {
             images,
             secrets: self.secrets.clone(),
-            stateful_set: servers.and_then(|live| serde_json::to_value(&live.body).ok()),
+            stateful_set: servers.and_then(|live| serde_json::to_value(live.body.as_ref()?).ok()),
         }
     }
 }
@@ -80,25 +105,44 @@ pub fn api(client: &Client, namespace: &str, kind: Kind) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
 }
 
-pub async fn fetch(client: &Client, service: &ChatService) -> Result<Observed, Error> {
+pub async fn fetch(
+    client: &Client,
+    children: &Children,
+    written: &Written,
+    service: &ChatService,
+) -> Result<Observed, Error> {
     let namespace = service.namespace().unwrap_or_default();
     let name = service.name_any();
-    let labelled = ListParams::default().labels(&selector_of_all(&name));
+    let uid = service.uid().unwrap_or_default();
     let mut objects = Vec::new();
-    for kind in Kind::ALL {
-        let list = api(client, &namespace, kind).list(&labelled).await;
-        let list = list.map_err(|source| Error {
-            what: format!("{kind}s in {namespace}"),
-            source,
-        })?;
-        objects.extend(list.items.into_iter().map(|body| Live {
-            kind,
-            name: body.name_any(),
-            body,
-        }));
+    let known = children.of(&namespace, &name).await;
+    for (kind, child) in known.map_err(Error::Watch)? {
+        let object = child.name_any();
+        // How workloads are stands in them, and changes all the time.
+        let is_workload = matches!(kind, Kind::Deployment | Kind::StatefulSet);
+        let version = child.metadata.resource_version.as_deref();
+        let known = written.state_of(&uid, kind, &object, version.unwrap_or_default());
+        if let Some(state) = known.filter(|_| !is_workload) {
+            objects.push(Live {
+                kind,
+                name: object,
+                metadata: child.metadata.clone(),
+                state,
+                body: None,
+            });
+            continue;
+        }
+        objects.extend(read(client, &namespace, kind, &object).await?);
     }
+    let servers = Component::Nats.object_name(&name);
+    let is_set = |live: &Live| (live.kind, &live.name) == (Kind::StatefulSet, &servers);
+    if service.spec.nats.managed.is_some() && !objects.iter().any(is_set) {
+        // Servers and volumes stay as many and as large as they are, even if the watch is late to tell of them.
+        objects.extend(read(client, &namespace, Kind::StatefulSet, &servers).await?);
+    }
+    let labelled = ListParams::default().labels(&selector_of_all(&name));
     let pods: Api<core::Pod> = Api::namespaced(client.clone(), &namespace);
-    let pods = pods.list(&labelled).await.map_err(|source| Error {
+    let pods = pods.list(&labelled).await.map_err(|source| Error::Read {
         what: format!("Pods in {namespace}"),
         source,
     })?;
@@ -107,7 +151,7 @@ pub async fn fetch(client: &Client, service: &ChatService) -> Result<Observed, E
         let secret: Option<Secret> = Api::namespaced(client.clone(), &namespace)
             .get_opt(&name)
             .await
-            .map_err(|source| Error {
+            .map_err(|source| Error::Read {
                 what: format!("Secret {namespace}/{name}"),
                 source,
             })?;
@@ -118,6 +162,20 @@ pub async fn fetch(client: &Client, service: &ChatService) -> Result<Observed, E
         pods: pods.items.iter().filter_map(Pod::read).collect(),
         secrets,
     })
+}
+
+async fn read(
+    client: &Client,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<Live>, Error> {
+    let body = api(client, namespace, kind).get_opt(name).await;
+    let body = body.map_err(|source| Error::Read {
+        what: format!("{kind} {namespace}/{name}"),
+        source,
+    })?;
+    Ok(body.map(|body| Live::read(kind, body)))
 }
 
 /// The names of all Secrets that `service` depends on.
@@ -131,8 +189,13 @@ fn secrets_of(service: &ChatService) -> BTreeSet<String> {
     keys.chain(credentials).collect()
 }
 
+/// What the controller of Deployments writes into them.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// The parts of an object's body that count as its state: everything but what each write and each status changes.
 pub fn essence(object: &DynamicObject) -> Value {
+    let annotations = object.metadata.annotations.iter().flatten();
+    let annotations: BTreeMap<_, _> = annotations.filter(|(key, _)| *key != REVISION).collect();
     let mut body = object.data.clone();
     if let Some(fields) = body.as_object_mut() {
         fields.remove("status");
@@ -140,7 +203,7 @@ pub fn essence(object: &DynamicObject) -> Value {
     serde_json::json!({
         "uid": object.metadata.uid,
         "labels": object.metadata.labels,
-        "annotations": object.metadata.annotations,
+        "annotations": annotations,
         "owners": object.metadata.owner_references,
         "body": body,
     })

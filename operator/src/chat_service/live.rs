@@ -27,10 +27,7 @@ pub async fn tell(
 ) -> Result<usize, Error> {
     let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(client.clone(), namespace);
     let patch = json!({"metadata": {"annotations": {LIVE_HASH: hash}}});
-    let params = PatchParams {
-        field_manager: Some(MANAGED_BY.to_owned()),
-        ..PatchParams::default()
-    };
+    let params = PatchParams::apply(MANAGED_BY);
     let nodes = pods
         .iter()
         .filter(|pod| pod.is_of(Component::Nodes) && !pod.is_terminating);

@@ -27,7 +27,17 @@ impl Cluster {
         Self { api, context }
     }
 
+    /// Reconciles; the watches have told of everything.
     async fn reconcile(&self, spec: &str) -> Report {
+        children::tests::show(&self.context.children, |kind| {
+            let plural = fetch::resource(kind).plural;
+            self.api.objects(&format!("/namespaces/chat/{plural}/"))
+        });
+        self.look(spec).await
+    }
+
+    /// The same while the watches are late.
+    async fn look(&self, spec: &str) -> Report {
         let mut report = Report::default();
         let result = carry_out(&lobby(spec), &self.context, &mut report).await;
         result.unwrap();
@@ -90,6 +100,47 @@ async fn a_second_look_writes_nothing() {
     cluster.writes();
     cluster.reconcile(SMALLEST).await;
     assert_eq!(cluster.writes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_second_look_reads_only_what_changes_by_itself() {
+    let cluster = Cluster::start();
+    cluster.reconcile(SMALLEST).await;
+    cluster.api.take_requests();
+    cluster.reconcile(SMALLEST).await;
+    let look = [
+        "/statefulsets/lobby-nats",
+        "/deployments/lobby-nodes",
+        "/pods",
+        "/secrets/lobby-nats",
+    ];
+    let requests = cluster.api.take_requests();
+    assert_eq!(requests.len(), look.len(), "{requests:?}");
+    for (request, path) in requests.iter().zip(look) {
+        let is_read = request.starts_with("GET ") && request.ends_with(path);
+        assert!(is_read, "{request}");
+    }
+
+    // What somebody changed is read, and put back.
+    let config = "/api/v1/namespaces/chat/configmaps/lobby-nodes";
+    let (read, written) = (format!("GET {config}"), format!("PATCH {config}"));
+    let before = cluster.api.objects(config)[0]["data"].clone();
+    let nothing = json!({"natter.yaml": ""});
+    cluster.api.edit(config, |it| it["data"] = nothing);
+    cluster.reconcile(SMALLEST).await;
+    let requests = cluster.api.take_requests();
+    assert!(requests.contains(&read), "{requests:?}");
+    assert!(requests.contains(&written), "{requests:?}");
+    assert_eq!(cluster.api.objects(config)[0]["data"], before);
+
+    // What a watch has not told of yet is looked for by its name, and not written again.
+    let children = &cluster.context.children;
+    children.take(Kind::ConfigMap, &watcher::Event::Init);
+    children.take(Kind::ConfigMap, &watcher::Event::InitDone);
+    cluster.look(SMALLEST).await;
+    let requests = cluster.api.take_requests();
+    assert!(requests.contains(&read), "{requests:?}");
+    assert!(!requests.contains(&written), "{requests:?}");
 }
 
 #[tokio::test]

@@ -20,12 +20,14 @@ control_plane() {
         --proxy-client-cert-file="$pki/front-proxy.crt" --proxy-client-key-file="$pki/front-proxy.key" \
         --enable-aggregator-routing=true
     wait_for kube-apiserver kubectl get --raw /readyz
-    # Two periods are shorter than Kubernetes' own (50 s and 15 s), as tests wait for them.
+    # Two periods are shorter than Kubernetes' own (50 s and 15 s), as tests wait for them; and each controller may ask for more than
+    # 20 things a second, as a test makes thousands of objects.
     start "$CONTROL" kube-controller-manager "$BIN/kube-controller-manager" --bind-address=127.0.0.1 --leader-elect=false \
         --kubeconfig="$DIR/controller-manager.conf" --authentication-kubeconfig="$DIR/controller-manager.conf" \
         --authorization-kubeconfig="$DIR/controller-manager.conf" --use-service-account-credentials \
         --root-ca-file="$pki/ca.crt" --service-account-private-key-file="$pki/service-accounts.key" \
         --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" --allocate-node-cidrs=false \
+        --kube-api-qps=200 --kube-api-burst=400 \
         --node-monitor-grace-period=20s --horizontal-pod-autoscaler-sync-period=5s
     start "$CONTROL" kube-scheduler "$BIN/kube-scheduler" --bind-address=127.0.0.1 --leader-elect=false \
         --kubeconfig="$DIR/scheduler.conf" --authentication-kubeconfig="$DIR/scheduler.conf" \

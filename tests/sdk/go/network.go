@@ -17,17 +17,22 @@ func readerBehindProxy(s *Stage, config centrifuge.Config) (*Proxy, *Room, *Clie
 	return proxy, writing, reader, reader.join("room")
 }
 
+// Does something while the reader is cut off, and waits until it is in the room for so many times with nothing missed.
+func whileCutOff(proxy *Proxy, reader *Client, room *Room, times int, meanwhile func()) {
+	proxy.cut()
+	reader.isConnecting(times)
+	meanwhile()
+	proxy.heal()
+	room.isSubscribed(times)
+	room.cameBack(true)
+}
+
 func cutNetworkCostsNothing(s *Stage) {
 	proxy, writing, reader, room := readerBehindProxy(s, plain)
 	sent := messages("writer", 60)
 	writing.publishAll(sent[:5])
 	room.got(sent[:5])
-	proxy.cut()
-	reader.isConnecting(2)
-	writing.publishAll(sent[5:55])
-	proxy.heal()
-	room.isSubscribed(2)
-	room.cameBack(true)
+	whileCutOff(proxy, reader, room, 2, func() { writing.publishAll(sent[5:55]) })
 	writing.publishAll(sent[55:])
 	room.got(sent)
 }
@@ -53,11 +58,7 @@ func cutsUnderTrafficLoseNothing(s *Stage) {
 		before := 0
 		s.until("the room is quiet", func() bool { before = len(room.publications); return true })
 		s.until("messages flow", func() bool { return len(room.publications) > before+20 })
-		proxy.cut()
-		reader.isConnecting(times)
-		proxy.heal()
-		room.isSubscribed(times)
-		room.cameBack(true)
+		whileCutOff(proxy, reader, room, times, func() {})
 	}
 	close(stop)
 	check(<-stopped == nil, "the writer could publish")
@@ -70,16 +71,11 @@ func largeRecoveryIsComplete(s *Stage) {
 	proxy, writing, reader, room := readerBehindProxy(s, quick)
 	writing.publishAll([]any{"before"})
 	room.got([]any{"before"})
-	proxy.cut()
-	reader.isConnecting(2)
 	all := []any{"before"}
 	for n := range 50 {
 		all = append(all, []any{n, strings.Repeat("ü", 20_000)})
 	}
-	writing.publishAll(all[1:])
-	proxy.heal()
-	room.isSubscribed(2)
-	room.cameBack(true)
+	whileCutOff(proxy, reader, room, 2, func() { writing.publishAll(all[1:]) })
 	writing.publishAll([]any{"after"})
 	room.got(append(all, "after"))
 }
@@ -157,14 +153,11 @@ func everyNodeGoesOnWhereAnotherOneStopped(s *Stage) {
 	writing.publishAll(sent[:10])
 	room.got(sent[:10])
 	for round, node := range []int{2, 0, 1} {
-		proxy.cut()
-		reader.isConnecting(round + 2)
 		from := 10 + round*10
-		writing.publishAll(sent[from : from+10])
-		proxy.leadTo(s.at(node))
-		proxy.heal()
-		room.isSubscribed(round + 2)
-		room.cameBack(true)
+		whileCutOff(proxy, reader, room, round+2, func() {
+			writing.publishAll(sent[from : from+10])
+			proxy.leadTo(s.at(node))
+		})
 		room.got(sent[:from+10])
 	}
 	// What it says itself comes back to it, too.

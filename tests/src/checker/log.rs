@@ -80,8 +80,8 @@ pub struct View {
 /// From one subscribe to the end of that connection.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// Which node it was.
-    pub node: usize,
+    /// Which of the run's entrances it was: a node, or a client's address at a Service.
+    pub entrance: usize,
     /// When the reply came.
     pub at: Duration,
     /// From where the session wanted to go on. None: from now on.

@@ -25,7 +25,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Subscribed anew at an offset, at the beginning of the run.
 fn fresh(offset: u64, live: &[Publication]) -> Segment {
     Segment {
-        node: 0,
+        entrance: 0,
         at: Duration::ZERO,
         asked: None,
         recovered: false,
@@ -38,7 +38,7 @@ fn fresh(offset: u64, live: &[Publication]) -> Segment {
 /// Came back to another node and recovered.
 fn resumed(from: u64, missed: &[Publication], to: u64, live: &[Publication]) -> Segment {
     Segment {
-        node: 1,
+        entrance: 1,
         at: 5 * SECOND,
         asked: Some(position(from)),
         recovered: true,

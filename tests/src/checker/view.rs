@@ -185,8 +185,8 @@ fn describe(number: usize, segment: &Segment) -> String {
         |asked| format!("from {} of {}", asked.offset, asked.epoch),
     );
     format!(
-        "segment {number} on node {}: subscribed {asked}, got {} publications, {offset} of {epoch}, recovered {}",
-        segment.node,
+        "segment {number} by entrance {}: subscribed {asked}, got {} publications, {offset} of {epoch}, recovered {}",
+        segment.entrance,
         segment.missed.len(),
         segment.recovered
     )

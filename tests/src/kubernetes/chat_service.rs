@@ -81,7 +81,7 @@ spec: {{auth: {{allowAnonymous: true}}{comma}{more}}}
     }
 }
 
-/// A condition of a ChatService; null if it has none of this type.
+/// A condition of a ChatService, or of a pod; null if it has none of this type.
 pub fn condition<'a>(service: &'a Value, kind: &str) -> &'a Value {
     let conditions = service["status"]["conditions"].as_array();
     let mut conditions = conditions.into_iter().flatten();

@@ -69,15 +69,16 @@ impl ClientPod {
         .await;
     }
 
-    /// Opens sessions from inside the pod for so many seconds, and returns how many could be opened and what went wrong.
+    /// Opens so many sessions from inside the pod, evenly over so many seconds, and returns how many could be opened and what
+    /// went wrong.
     pub async fn knock(
         &self,
         namespace: &Namespace,
         target: &str,
+        sessions: u32,
         seconds: u32,
-        at_once: u32,
     ) -> Value {
-        let (seconds, at_once) = (seconds.to_string(), at_once.to_string());
+        let (sessions, seconds) = (sessions.to_string(), seconds.to_string());
         let words = [
             "exec",
             &self.name,
@@ -85,8 +86,8 @@ impl ClientPod {
             "/in-cluster",
             "knock",
             target,
+            &sessions,
             &seconds,
-            &at_once,
         ];
         parsed(&namespace.kubectl(&words).await.succeeded())
     }

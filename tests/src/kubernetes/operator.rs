@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::{Namespace, Said, kill_9, kubectl, run, until, until_some};
+use crate::metrics::Metrics;
 
 /// Where the operator runs.
 pub const NAMESPACE: &str = "natter-operator";
@@ -104,6 +105,34 @@ pub async fn holder() -> String {
     let holder =
         lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
     holder.unwrap_or_default()
+}
+
+/// What the operator that leads counts; `None` while none does, or it does not answer.
+pub async fn metrics() -> Option<Metrics> {
+    let leader = holder().await;
+    if leader.is_empty() {
+        return None;
+    }
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{leader}:9090/proxy/metrics");
+    let said = kubectl(&["get", "--raw", &path]).await;
+    let metrics = said.ok.then_some(Metrics(said.stdout))?;
+    (metrics.get("natter_operator_leader") == Some(1.0)).then_some(metrics)
+}
+
+/// Kills the operator that leads, and waits until another one does.
+pub async fn killed() {
+    let leader = until_some("the operator to lead", async || {
+        metrics().await?;
+        Some(holder().await)
+    })
+    .await;
+    let words = ["delete", "pod", &leader, "--grace-period=0", "--force"];
+    namespace().kubectl(&words).await.succeeded();
+    until_some("another operator to lead", async || {
+        (holder().await != leader).then_some(())?;
+        metrics().await
+    })
+    .await;
 }
 
 /// Writes somebody else into the lease, who will never renew it.

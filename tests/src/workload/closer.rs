@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::check;
 use crate::checker::{Attempt, Id, Name, Outcome};
+use crate::entrance::Entrance;
 use crate::socket::Socket;
 
 use super::Shared;
@@ -33,11 +34,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Sends messages to each room until one is acknowledged.
 pub(super) async fn close(shared: &Shared) -> Closing {
     let mut closing = Closing::default();
-    let mut node = 0;
+    let mut entrances = shared.entrances.iter().cycle();
     while closing.messages.len() < shared.rooms.len() {
-        let address = shared.nodes[node % shared.nodes.len()];
-        node += 1;
-        if let Ok(Some(mut socket)) = timeout(TIMEOUT, connect(address)).await {
+        let entrance = entrances.next().expect("there is at least one");
+        if let Ok(Some(mut socket)) = timeout(TIMEOUT, connect(*entrance)).await {
             close_rooms(shared, &mut socket, &mut closing).await;
         }
         tokio::time::sleep(PAUSE).await;
@@ -83,8 +83,8 @@ async fn close_rooms(shared: &Shared, socket: &mut Socket, closing: &mut Closing
     }
 }
 
-async fn connect(address: std::net::SocketAddr) -> Option<Socket> {
-    let mut socket = Socket::open(address).await.ok()?;
+async fn connect(entrance: Entrance) -> Option<Socket> {
+    let mut socket = Socket::open(entrance).await.ok()?;
     done(&mut socket, json!({"id": 1, "connect": {}})).await?;
     Some(socket)
 }

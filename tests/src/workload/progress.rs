@@ -25,6 +25,8 @@ pub struct Progress {
     /// When the last acknowledgement came, and the longest time between two, in microseconds.
     last_ack: AtomicU64,
     longest_pause: AtomicU64,
+    /// The longest since somebody asked.
+    longest_of_late: AtomicU64,
 }
 
 /// What sessions do now.
@@ -57,6 +59,7 @@ impl Progress {
             faults_over: false.into(),
             last_ack: 0.into(),
             longest_pause: 0.into(),
+            longest_of_late: 0.into(),
         }
     }
 
@@ -75,6 +78,12 @@ impl Progress {
     pub async fn goes_on(&self) {
         let wanted = self.acked.load(Relaxed) + 20;
         self.until(|| self.acked.load(Relaxed) >= wanted).await;
+    }
+
+    /// The longest time without an acknowledgement since this was last asked, that of now too.
+    pub fn take_longest_pause(&self) -> Duration {
+        let now = self.micros().saturating_sub(self.last_ack.load(Relaxed));
+        Duration::from_micros(self.longest_of_late.swap(0, Relaxed).max(now))
     }
 
     pub(super) fn faults_are_over(&self) -> bool {
@@ -114,6 +123,7 @@ impl Progress {
         let now = self.micros();
         let pause = now.saturating_sub(self.last_ack.swap(now, Relaxed));
         self.longest_pause.fetch_max(pause, Relaxed);
+        self.longest_of_late.fetch_max(pause, Relaxed);
     }
 
     pub(super) fn note_published(&self) {

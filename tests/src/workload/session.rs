@@ -1,4 +1,4 @@
-//! One session for all of a run: it joins, reads, publishes, loses its connection, and comes back to another node.
+//! One session for all of a run: it joins, reads, publishes, loses its connection, and comes back by another entrance.
 
 mod connection;
 mod member;
@@ -91,10 +91,10 @@ impl Session {
     /// Lives until all is done.
     pub(super) async fn run(mut self) -> Part {
         let mut failures = 0;
-        let mut node = fastrand::usize(..self.shared.nodes.len());
+        let mut entrance = fastrand::usize(..self.shared.entrances.len());
         loop {
             let connects = self.part.connects;
-            let end = self.live(node).await;
+            let end = self.live(entrance).await;
             if let Some(publisher) = &mut self.publisher {
                 publisher.lose_connection();
             }
@@ -110,7 +110,11 @@ impl Session {
                     self.shared.workload.away.mul_f64(2.0 * fastrand::f64())
                 }
                 End::Broken(why) => {
-                    let end = format!("node {node}: {why}");
+                    let end = match self.shared.entrances[entrance].from {
+                        None => format!("{}: {why}", self.shared.name(entrance)),
+                        // Whatever its address is, it is the same Service.
+                        Some(_) => why,
+                    };
                     *self.part.ends.entry(end).or_default() += 1;
                     let backoff = Duration::from_millis(50 << failures.min(4));
                     backoff.mul_f64(0.5 + fastrand::f64())
@@ -124,16 +128,16 @@ impl Session {
                 _ = stopped => break,
             }
             // Another one, if there is one.
-            let step = 1 + fastrand::usize(..self.shared.nodes.len().max(2) - 1);
-            node = (node + step) % self.shared.nodes.len();
+            let step = 1 + fastrand::usize(..self.shared.entrances.len().max(2) - 1);
+            entrance = (entrance + step) % self.shared.entrances.len();
         }
         self.hand_over()
     }
 
     /// One connection from its beginning to its end.
-    async fn live(&mut self, node: usize) -> End {
-        let address = self.shared.nodes[node];
-        let opened = timeout(STEP_TIMEOUT, Connection::open(node, address)).await;
+    async fn live(&mut self, entrance: usize) -> End {
+        let opening = Connection::open(entrance, self.shared.entrances[entrance]);
+        let opened = timeout(STEP_TIMEOUT, opening).await;
         let mut connection = match opened {
             Ok(Ok(connection)) => connection,
             Ok(Err(why)) => return End::Broken(format!("no connection: {why}")),
@@ -151,7 +155,7 @@ impl Session {
             };
             let done = match read {
                 Some(Ok(text)) => self.take(&mut connection, &text).await,
-                Some(Err(end)) => Err(self.ended(node, &end)),
+                Some(Err(end)) => Err(self.ended(entrance, &end)),
                 None => Ok(()),
             };
             let done = match done {
@@ -257,7 +261,7 @@ impl Session {
             } else if object == json!({}) {
                 connection.send("{}".to_owned()).await?;
             } else {
-                self.problem(connection.node, format!("unexpected: {object}"));
+                self.problem(connection.entrance, format!("unexpected: {object}"));
             }
         }
         Ok(())
@@ -271,7 +275,7 @@ impl Session {
     ) -> Result<(), End> {
         let Some((asked, took)) = connection.answered(id) else {
             if !connection.was_asked(id) {
-                self.problem(connection.node, format!("answers to nothing: {reply}"));
+                self.problem(connection.entrance, format!("answers to nothing: {reply}"));
             }
             return Ok(());
         };
@@ -293,7 +297,7 @@ impl Session {
                 return Ok(());
             }
             if !temporary {
-                self.problem(connection.node, format!("{name}: {reply}"));
+                self.problem(connection.entrance, format!("{name}: {reply}"));
             }
             return Err(End::Broken(format!("{name}: error {code}")));
         }
@@ -309,9 +313,9 @@ impl Session {
             }
             Asked::Subscribe { member } => {
                 let now = self.shared.progress.now();
-                let node = connection.node;
-                if let Err(problem) = self.members[member].join(node, now, &result) {
-                    self.problem(node, problem);
+                let entrance = connection.entrance;
+                if let Err(problem) = self.members[member].join(entrance, now, &result) {
+                    self.problem(entrance, problem);
                 }
                 if !self.was_joined && self.members.iter().all(Member::is_here) {
                     self.was_joined = true;
@@ -335,19 +339,19 @@ impl Session {
         let room = push["channel"].as_str();
         let index = self.members.iter().position(|it| Some(&*it.room) == room);
         let Some(index) = index else {
-            self.problem(connection.node, format!("of a foreign room: {push}"));
+            self.problem(connection.entrance, format!("of a foreign room: {push}"));
             return Ok(());
         };
         if let Some(unsubscribe) = push.get("unsubscribe") {
             self.members[index].leave();
             let code = unsubscribe["code"].as_u64();
             if code.is_none_or(|code| code < 2500) {
-                self.problem(connection.node, format!("thrown out of a room: {push}"));
+                self.problem(connection.entrance, format!("thrown out of a room: {push}"));
             }
             return self.subscribe(connection, index).await;
         }
         if let Err(problem) = self.members[index].hear(&push["pub"]) {
-            self.problem(connection.node, problem);
+            self.problem(connection.entrance, problem);
         }
         Ok(())
     }
@@ -359,11 +363,11 @@ impl Session {
     }
 
     /// How the node ended the connection, and whether that may be.
-    fn ended(&mut self, node: usize, end: &crate::socket::End) -> End {
+    fn ended(&mut self, entrance: usize, end: &crate::socket::End) -> End {
         if let crate::socket::End::Closed(close) = end
             && matches!(close.code, 3500..=3999 | 4500..=4999)
         {
-            self.problem(node, format!("{end}: an SDK would not come back"));
+            self.problem(entrance, format!("{end}: an SDK would not come back"));
         }
         End::Broken(end.to_string())
     }
@@ -407,10 +411,11 @@ impl Session {
         self.part
     }
 
-    fn problem(&mut self, node: usize, problem: String) {
+    fn problem(&mut self, entrance: usize, problem: String) {
         if self.part.problems.len() < MAX_PROBLEMS {
             let (now, number) = (self.shared.progress.now(), self.number);
-            let problem = format!("at {now:.1?}, session s{number} on node {node}: {problem}");
+            let name = self.shared.name(entrance);
+            let problem = format!("at {now:.1?}, session s{number}, {name}: {problem}");
             self.part.problems.push(problem);
         }
     }

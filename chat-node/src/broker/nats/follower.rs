@@ -97,7 +97,9 @@ impl Follower {
         let replaced = link.replaced(connection);
         tokio::pin!(replaced);
         let mut audit_at = Instant::now();
-        let mut looked_for_at = None;
+        // When to look for which sequence.
+        let mut look = None;
+        self.shard.begin_look();
         loop {
             tokio::select! {
                 message = live.next() => match message {
@@ -113,13 +115,15 @@ impl Follower {
                     audit_at = Instant::now() + until_next;
                 }
                 () = self.shard.wake.notified() => {
-                    looked_for_at.get_or_insert_with(|| Instant::now() + HINT_PATIENCE);
+                    look.get_or_insert_with(|| self.next_look());
                 }
-                () = sleep_until(looked_for_at.unwrap_or(audit_at)), if looked_for_at.is_some() => {
-                    looked_for_at = None;
+                () = sleep_until(look.map_or(audit_at, |(at, _)| at)), if look.is_some() => {
+                    self.shard.begin_look();
                     // Most of what an acknowledgement has named is here by now.
-                    if self.shard.is_behind() {
+                    if look.take().is_some_and(|(_, hinted)| self.shard.is_behind(hinted)) {
                         audit_at = Instant::now();
+                    } else if self.shard.is_behind(self.shard.hinted()) {
+                        look = Some(self.next_look());
                     }
                 }
                 _ = self.dropped.changed() => audit_at = Instant::now(),
@@ -129,6 +133,11 @@ impl Follower {
                 self.fill(connection).await;
             }
         }
+    }
+
+    /// When to look whether what is hinted at now has come.
+    fn next_look(&self) -> (Instant, u64) {
+        (Instant::now() + HINT_PATIENCE, self.shard.hinted())
     }
 
     /// Takes a message of the feed and those that came with it.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::event;
 use super::room_reads::{RoomReads, Subjects};
-use super::shard::{CATCH_UP, Shard};
+use super::shard::Shard;
 use super::subject;
-use crate::broker::{Error, HistoryPage, HistoryQuery, Position, Publication};
+use crate::broker::{Error, HistoryPage, HistoryQuery, Publication};
 use crate::ids::RoomName;
 
 /// How far back the stream is read at first for each publication that is wanted, and at most in one go.
@@ -29,18 +29,10 @@ pub async fn page(
     query.after = query.after.max(shard.lock().log.erased_up_to(&room));
     let since = query.since.as_ref();
     let epoch = shard.lock().epoch.clone();
-    let is_foreign = |since: &Position| !since.epoch.is_empty() && since.epoch != epoch;
-    if since.is_some_and(is_foreign) {
-        return Err(Error::ForeignEpoch);
-    }
-    let mut is_future = false;
-    if let Some(since) = since
-        && since.offset > shard.lock().log.pos()
-    {
-        // Perhaps this node is behind the one that told the offset.
-        shard.hint(since.offset);
-        is_future = shard.reached(since.offset, CATCH_UP).await.is_err();
-    }
+    let is_future = match since {
+        Some(since) => !shard.comes_to(since, &epoch).await?,
+        None => false,
+    };
     let room = Room { reads, shard, room };
     let mut page = Page::new(&query);
     if query.limit > 0 && !is_future {

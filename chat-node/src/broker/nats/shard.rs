@@ -1,6 +1,9 @@
 //! One shard on this node: its log, who uses it, and how far it has come.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,8 @@ pub struct Shard {
     used_at: AtomicU64,
     /// The highest sequence that an acknowledgement or a client has named.
     hinted: AtomicU64,
+    /// The follower knows that it has to look for hints: those that come meanwhile need not wake it.
+    is_look_due: AtomicBool,
     /// The highest sequence that was acknowledged to a client of this node.
     acknowledged: AtomicU64,
     /// Readers who are on their way up to the log.
@@ -98,6 +103,7 @@ impl Shard {
             joined: AtomicBool::new(false),
             used_at: AtomicU64::new(0),
             hinted: AtomicU64::new(0),
+            is_look_due: AtomicBool::new(false),
             acknowledged: AtomicU64::new(0),
             pins: AtomicUsize::new(0),
             wake: Notify::new(),
@@ -174,9 +180,16 @@ impl Shard {
 
     /// Sequence `exists` was seen by somebody: the follower looks whether it comes.
     pub fn hint(&self, exists: u64) {
-        if self.hinted.fetch_max(exists, Relaxed) < exists && self.seen.borrow().pos < exists {
+        let is_new = self.hinted.fetch_max(exists, SeqCst) < exists;
+        // An acknowledgement often comes before the live copy: the follower is woken for the first of many.
+        if is_new && self.seen.borrow().pos < exists && !self.is_look_due.swap(true, SeqCst) {
             self.wake.notify_one();
         }
+    }
+
+    /// The follower is about to look at what was hinted: the next hint wakes it again.
+    pub fn begin_look(&self) {
+        self.is_look_due.store(false, SeqCst);
     }
 
     /// A client of this node knows that `sequence` exists, and expects to read it here.
@@ -187,7 +200,7 @@ impl Shard {
 
     /// The highest sequence that somebody has seen.
     pub fn hinted(&self) -> u64 {
-        self.hinted.load(Relaxed)
+        self.hinted.load(SeqCst)
     }
 
     /// What was hinted at does not exist.
@@ -201,10 +214,10 @@ impl Shard {
         self.acknowledged.store(0, Relaxed);
     }
 
-    /// Whether something is missing that somebody has seen, or the log cannot be read at all.
-    pub fn is_behind(&self) -> bool {
+    /// Whether the log lacks something up to `sequence`, or cannot be read at all.
+    pub fn is_behind(&self, sequence: u64) -> bool {
         let seen = *self.seen.borrow();
-        !seen.ready || seen.pos < self.hinted()
+        !seen.ready || seen.pos < sequence
     }
 
     /// Waits until the log can be read.
@@ -233,11 +246,46 @@ impl Shard {
             .await
     }
 
+    /// Whether the log comes to a position that a client names: this node may be behind the one that told it.
+    ///
+    /// Errors: `ForeignEpoch` if the position is of another epoch than `epoch`.
+    pub async fn comes_to(&self, position: &Position, epoch: &Epoch) -> Result<bool, Error> {
+        if !position.epoch.is_empty() && position.epoch != *epoch {
+            return Err(Error::ForeignEpoch);
+        }
+        if position.offset <= self.lock().log.pos() {
+            return Ok(true);
+        }
+        self.hint(position.offset);
+        Ok(self.reached(position.offset, CATCH_UP).await.is_ok())
+    }
+
     async fn wait(&self, patience: Duration, until: impl Fn(&Seen) -> bool) -> Result<(), Error> {
         let mut seen = self.seen.subscribe();
         match tokio::time::timeout(patience, seen.wait_for(until)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Error::Unreachable),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn the_follower_is_woken_for_the_first_hint_after_each_look() {
+        let shard = Shard::new(0, Duration::ZERO);
+        let is_woken = || shard.wake.notified().now_or_never().is_some();
+        shard.hint(5);
+        assert!(is_woken());
+        shard.hint(6);
+        assert!(!is_woken(), "it looks for 6 too");
+        shard.begin_look();
+        shard.hint(6);
+        assert!(!is_woken(), "nothing new");
+        shard.hint(7);
+        assert!(is_woken());
     }
 }

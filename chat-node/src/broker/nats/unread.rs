@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::room_reads::{RoomReads, Subjects};
-use super::shard::{CATCH_UP, Shard};
+use super::shard::Shard;
 use super::subject;
 use crate::broker::{Error, Position};
 use crate::ids::RoomName;
@@ -22,15 +22,8 @@ pub async fn unread(
 ) -> Result<u64, Error> {
     shard.readable(patience).await?;
     let epoch = shard.lock().epoch.clone();
-    if !after.epoch.is_empty() && after.epoch != epoch {
-        return Err(Error::ForeignEpoch);
-    }
-    if after.offset > shard.lock().log.pos() {
-        // Perhaps this node is behind the one that told the offset.
-        shard.hint(after.offset);
-        if shard.reached(after.offset, CATCH_UP).await.is_err() {
-            return Ok(0);
-        }
+    if !shard.comes_to(&after, &epoch).await? {
+        return Ok(0);
     }
     let (from, low, in_log) = {
         let state = shard.lock();

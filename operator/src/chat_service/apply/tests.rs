@@ -1,7 +1,7 @@
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::*;
-use crate::chat_service::fetch::Live;
 use crate::fake_api::FakeApi;
 use crate::fixtures::{SMALLEST, built};
 
@@ -11,17 +11,19 @@ const SCOPE: Scope<'_> = Scope {
 };
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/chat/deployments/lobby-nodes";
 
-/// What a list by labels would bring.
+/// What is there after `applied`, all of it read.
 fn observed(applied: &Applied) -> Observed {
-    let live = |(kind, name, body): &(Kind, String, DynamicObject)| Live {
-        kind: *kind,
-        name: name.clone(),
-        body: body.clone(),
-    };
     Observed {
-        objects: applied.objects.iter().map(live).collect(),
+        objects: applied.objects.clone(),
         ..Observed::default()
     }
+}
+
+/// Changes an object that is seen, as a read would bring it.
+fn change(live: &mut Live, change: impl FnOnce(&mut DynamicObject)) {
+    let mut body = live.body.clone().unwrap();
+    change(&mut body);
+    *live = Live::read(live.kind, body);
 }
 
 /// Applies where nothing is yet.
@@ -79,12 +81,9 @@ async fn an_edit_of_somebody_else_is_put_back() {
     let (wanted, written) = (built(SMALLEST), Written::default());
     let mut first = first_apply(&client, &written, &wanted).await;
     api.take_requests();
-    let (_, _, deployment) = first
-        .objects
-        .iter_mut()
-        .find(|(kind, ..)| *kind == Kind::Deployment)
-        .unwrap();
-    deployment.data["spec"]["replicas"] = json!(7);
+    let mut objects = first.objects.iter_mut();
+    let deployment = objects.find(|it| it.kind == Kind::Deployment).unwrap();
+    change(deployment, |body| body.data["spec"]["replicas"] = json!(7));
     api.edit(DEPLOYMENT, |object| object["spec"]["replicas"] = json!(7));
 
     let second = apply(&client, &written, SCOPE, &wanted, &observed(&first))
@@ -99,19 +98,32 @@ async fn an_edit_of_somebody_else_is_put_back() {
 }
 
 #[tokio::test]
-async fn a_change_of_status_alone_writes_nothing() {
+async fn what_kubernetes_says_of_an_object_changes_nothing_about_it() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
     let mut first = first_apply(&client, &written, &wanted).await;
     api.take_requests();
-    for (_, _, object) in &mut first.objects {
-        object.data["status"] = json!({"readyReplicas": 2});
-        object.metadata.resource_version = Some("99".to_owned());
+    for live in &mut first.objects {
+        change(live, |body| {
+            body.data["status"] = json!({"readyReplicas": 2});
+            let revision = "deployment.kubernetes.io/revision".to_owned();
+            body.annotations_mut().insert(revision, "1".to_owned());
+            body.metadata.resource_version = Some("99".to_owned());
+        });
     }
     apply(&client, &written, SCOPE, &wanted, &observed(&first))
         .await
         .unwrap();
     assert_eq!(api.take_requests(), [""; 0]);
+    for live in &first.objects {
+        let seen = written.state_of("1-2-3", live.kind, &live.name, "99");
+        assert_eq!(
+            seen,
+            Some(live.state),
+            "{} need not be read again",
+            live.name
+        );
+    }
 }
 
 #[tokio::test]
@@ -119,7 +131,7 @@ async fn a_child_that_was_deleted_comes_back() {
     let (api, client) = FakeApi::start();
     let (wanted, written) = (built(SMALLEST), Written::default());
     let mut first = first_apply(&client, &written, &wanted).await;
-    first.objects.retain(|(kind, ..)| *kind != Kind::Deployment);
+    first.objects.retain(|live| live.kind != Kind::Deployment);
     api.objects.lock().unwrap().remove(DEPLOYMENT);
     let second = apply(&client, &written, SCOPE, &wanted, &observed(&first))
         .await
@@ -164,7 +176,7 @@ async fn what_is_not_wanted_any_more_goes_and_what_others_labelled_stays() {
     let mut seen = observed(&first);
     let mut foreign = seen.objects[0].clone();
     foreign.name = "of-somebody-else".to_owned();
-    foreign.body.metadata.owner_references = None;
+    foreign.metadata.owner_references = None;
     seen.objects.push(foreign);
     api.take_requests();
 

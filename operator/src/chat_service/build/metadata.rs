@@ -31,6 +31,12 @@ pub fn selector_of_all(name: &str) -> String {
     format!("{NAME}=natter,{INSTANCE}={name},{MANAGED}={MANAGED_BY}")
 }
 
+/// Whether an object that the operator manages has the labels of ChatService `name`.
+pub fn is_of(labels: &BTreeMap<String, String>, name: &str) -> bool {
+    let has = |label: &str, value: &str| labels.get(label).is_some_and(|it| it == value);
+    has(NAME, "natter") && has(INSTANCE, name)
+}
+
 /// How many servers a StatefulSet was made for.
 pub const SERVERS: &str = "natter.dev/servers";
 

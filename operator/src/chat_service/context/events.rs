@@ -9,45 +9,24 @@ use tracing::{info, warn};
 
 use super::Context;
 use crate::chat_service::apply::Action;
-use crate::chat_service::build::Kind;
 use crate::chat_service::status::Report;
 
 impl Context {
     /// Tells of what was made, changed and removed.
     pub async fn announce_actions(&self, service: &ChatService, actions: &[Action]) {
-        type Choice = fn(&Action) -> Option<(Kind, &String)>;
-        let kinds: [(&str, Choice); 3] = [
-            ("Created", |action| match action {
-                Action::Created(kind, name) => Some((*kind, name)),
-                _ => None,
-            }),
-            ("Updated", |action| match action {
-                Action::Updated(kind, name) => Some((*kind, name)),
-                _ => None,
-            }),
-            ("Deleted", |action| match action {
-                Action::Deleted(kind, name) => Some((*kind, name)),
-                _ => None,
-            }),
-        ];
-        for (reason, choice) in kinds {
-            let objects: Vec<_> = actions.iter().filter_map(choice).collect();
-            for (kind, _) in &objects {
-                self.metrics.wrote(&kind.to_string());
+        for reason in ["Created", "Updated", "Deleted"] {
+            let of_reason = |action: &Action| {
+                let (done, kind, name) = action.parts();
+                (done == reason).then(|| (kind.to_string(), format!("{kind} {name}")))
+            };
+            let (kinds, names): (Vec<_>, Vec<_>) = actions.iter().filter_map(of_reason).unzip();
+            for kind in &kinds {
+                self.metrics.wrote(kind);
             }
-            let names: Vec<_> = objects
-                .iter()
-                .map(|(kind, name)| format!("{kind} {name}"))
-                .collect();
             if !names.is_empty() {
-                self.publish(
-                    service,
-                    EventType::Normal,
-                    reason,
-                    "Apply",
-                    names.join(", "),
-                )
-                .await;
+                let note = names.join(", ");
+                self.publish(service, EventType::Normal, reason, "Apply", note)
+                    .await;
             }
         }
     }

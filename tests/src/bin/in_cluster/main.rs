@@ -1,7 +1,7 @@
 //! What runs in pods of a cluster under test, where Services and addresses of pods are: a client's cable, and knocking at the door.
 //!
 //!     in-cluster relay LISTEN TARGET                   carries every connection on to TARGET: its clients have the pod's address
-//!     in-cluster knock TARGET SECONDS AT_ONCE          opens sessions one after the other, and counts those that could not
+//!     in-cluster knock TARGET SESSIONS SECONDS         opens so many sessions in that time, and counts those that could not
 //!     in-cluster kill CONTAINER                        ends every process of a container of this machine, as kill -9 does
 //!
 //! TARGET is host:port, asked from DNS anew for each connection. Results are one line of JSON on stdout.
@@ -10,15 +10,15 @@ mod kill;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use natter_tests::socket::{End, Socket};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long a client waits for a connection and for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,9 +29,9 @@ async fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["relay", listen, target] => relay(listen, target).await,
-        ["knock", target, seconds, at_once] => match (seconds.parse(), at_once.parse()) {
-            (Ok(seconds), Ok(at_once)) => {
-                knock(target, Duration::from_secs(seconds), at_once).await
+        ["knock", target, sessions, seconds] => match (sessions.parse(), seconds.parse()) {
+            (Ok(sessions), Ok(seconds)) => {
+                knock(target, sessions, Duration::from_secs(seconds)).await
             }
             _ => return usage(),
         },
@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: in-cluster relay LISTEN TARGET | in-cluster knock TARGET SECONDS AT_ONCE | in-cluster kill CONTAINER"
+        "usage: in-cluster relay LISTEN TARGET | in-cluster knock TARGET SESSIONS SECONDS | in-cluster kill CONTAINER"
     );
     ExitCode::from(2)
 }
@@ -84,41 +84,35 @@ async fn part(mut client: TcpStream) {
     let _ = tokio::time::timeout(PATIENCE, rest).await;
 }
 
-/// Opens sessions for a while, `at_once` side by side, each closed as soon as it is connected.
-async fn knock(target: &str, time: Duration, at_once: usize) {
+/// Opens sessions at an even pace, each closed as soon as it is connected. None waits for another, however long that takes.
+async fn knock(target: &str, sessions: u32, time: Duration) {
+    let mut knocks = JoinSet::new();
     let begun = Instant::now();
-    let opened = Arc::new(AtomicU64::new(0));
-    let failures = Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
-    let knockers: Vec<_> = (0..at_once)
-        .map(|_| {
-            let (target, opened, failures) = (target.to_owned(), opened.clone(), failures.clone());
-            tokio::spawn(async move {
-                while begun.elapsed() < time {
-                    let session = tokio::time::timeout(PATIENCE, session(&target)).await;
-                    match session {
-                        Ok(Ok(())) => {
-                            opened.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Ok(Err(why)) => count(&failures, why),
-                        Err(_) => count(&failures, format!("no session within {PATIENCE:?}")),
-                    }
-                }
-            })
-        })
-        .collect();
-    for knocker in knockers {
-        knocker.await.expect("a knocker does not panic");
+    for number in 0..sessions {
+        sleep_until(begun + time * number / sessions).await;
+        let target = target.to_owned();
+        knocks.spawn(async move {
+            let begun = Instant::now();
+            let session = timeout(PATIENCE, session(&target)).await;
+            let session =
+                session.unwrap_or_else(|_| Err(format!("no session within {PATIENCE:?}")));
+            session.map(|()| begun.elapsed())
+        });
     }
-    let failures = failures.lock().expect("nobody panicked").clone();
-    println!(
-        "{}",
-        json!({"opened": opened.load(Ordering::Relaxed), "failures": failures})
-    );
-}
-
-fn count(failures: &Mutex<BTreeMap<String, u64>>, why: String) {
-    let mut failures = failures.lock().expect("nobody panicked");
-    *failures.entry(why).or_default() += 1;
+    let (mut opened, mut slowest) = (0, Duration::ZERO);
+    let mut failures = BTreeMap::<String, u64>::new();
+    for knocked in knocks.join_all().await {
+        match knocked {
+            Ok(took) => {
+                opened += 1;
+                slowest = slowest.max(took);
+            }
+            Err(why) => *failures.entry(why).or_default() += 1,
+        }
+    }
+    let slowest = slowest.as_millis() as u64;
+    let said = json!({"opened": opened, "failures": failures, "slowest_ms": slowest});
+    println!("{said}");
 }
 
 /// Connects as a client does, up to the answer to its connect command.

@@ -1,19 +1,20 @@
 //! A session's connection: what was asked on it and when an answer is overdue.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use crate::entrance::Entrance;
 use crate::socket::Socket;
 
 use super::{End, PING_GRACE, REPLY_TIMEOUT, STEP_TIMEOUT};
 
 pub(super) struct Connection {
     pub socket: Socket,
-    pub node: usize,
+    /// Which of the run's entrances.
+    pub entrance: usize,
     pub is_connected: bool,
     /// When the session wants to go.
     pub leave_at: Option<Instant>,
@@ -39,12 +40,12 @@ pub(super) enum Asked {
 }
 
 impl Connection {
-    pub(super) async fn open(node: usize, address: SocketAddr) -> Result<Self, String> {
-        let socket = Socket::open(address).await;
+    pub(super) async fn open(number: usize, entrance: Entrance) -> Result<Self, String> {
+        let socket = Socket::open(entrance).await;
         let silence = REPLY_TIMEOUT + PING_GRACE;
         Ok(Self {
             socket: socket.map_err(|end| end.to_string())?,
-            node,
+            entrance: number,
             is_connected: false,
             leave_at: None,
             silent_at: Instant::now() + silence,

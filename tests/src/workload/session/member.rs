@@ -48,7 +48,12 @@ impl Member {
     }
 
     /// Takes the reply to a subscribe.
-    pub(super) fn join(&mut self, node: usize, now: Duration, reply: &Value) -> Result<(), String> {
+    pub(super) fn join(
+        &mut self,
+        entrance: usize,
+        now: Duration,
+        reply: &Value,
+    ) -> Result<(), String> {
         let wrong = |what: &str| format!("a subscribe reply without {what}: {reply:.200}");
         let offset = reply["offset"].as_u64().ok_or_else(|| wrong("offset"))?;
         let epoch = reply["epoch"].as_str().ok_or_else(|| wrong("epoch"))?;
@@ -72,7 +77,7 @@ impl Member {
         self.position = Some(position.clone());
         self.is_here = true;
         self.view.segments.push(Segment {
-            node,
+            entrance,
             at: now,
             asked,
             recovered,
@@ -138,8 +143,8 @@ impl Member {
             || "never there".to_owned(),
             |it| {
                 format!(
-                    "node {} since {:.1?}, recovered {}",
-                    it.node, it.at, it.recovered
+                    "entrance {} since {:.1?}, recovered {}",
+                    it.entrance, it.at, it.recovered
                 )
             },
         );

@@ -13,7 +13,6 @@ const SMALL_LAG: u64 = 100;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     pub name: String,
-    pub version: String,
     /// What `/healthz` complains about.
     pub problem: Option<String>,
     /// Who leads the cluster, as this server knows it; `None` also for a server alone.
@@ -80,7 +79,6 @@ impl Said {
             }
         }
         Self {
-            version: text(&varz["version"]).unwrap_or_default(),
             problem,
             leader: text(&cluster["leader"]),
             cluster_size: number(&cluster["cluster_size"]).try_into().unwrap_or(0),
@@ -157,17 +155,14 @@ mod tests {
     }
 
     fn said() -> Said {
-        let varz = json!({"server_name": "lobby-nats-1", "version": "2.15.1"});
+        let varz = json!({"server_name": "lobby-nats-1"});
         Said::read(&varz, &json!({"status": "ok"}), &jsz())
     }
 
     #[test]
     fn what_a_server_answers_is_read() {
         let said = said();
-        assert_eq!(
-            (said.name.as_str(), said.version.as_str()),
-            ("lobby-nats-1", "2.15.1")
-        );
+        assert_eq!(said.name, "lobby-nats-1");
         assert_eq!((said.problem, said.cluster_size), (None, 3));
         assert_eq!(said.leader.as_deref(), Some("lobby-nats-0"));
         let [stream, consumer] = &said.assets[..] else {
