@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use natter_tests::Client;
 use natter_tests::kubernetes::chat_service::{NODES, READY, SERVERS, SMALL, is_ready};
 use natter_tests::kubernetes::{ClientPod, Namespace, operator};
-use natter_tests::Client;
 use serde_json::json;
 
 /// Sessions that each client's address opens.
