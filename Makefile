@@ -35,7 +35,9 @@ dev: nats-tools ## Run three nats-servers and two nodes: http://localhost:8080 a
 check: fmt clippy deny unit ## Format, lints, licences and unit tests, that of the generated resources too
 
 .PHONY: test
-test: check sdk-tools page-tools workflow page-unit bench-smoke workspace cluster-test ## Everything CI runs
+test: check sdk-tools page-tools workflow page-unit bench-smoke ## Everything CI runs
+	@tests/cluster/ahead.sh $(MAKE) --no-print-directory workspace
+	@$(MAKE) --no-print-directory cluster-test
 
 .PHONY: fmt
 fmt: ## Is everything formatted? (cargo fmt --all mends it)
