@@ -39,12 +39,11 @@ func whoIsPutIntoARoomRecoversIt(s *Stage) {
 			call("publish", claims{"channel": "given:news", "data": n})
 		}
 	}
-	says(0)
 	call("subscribe", claims{"user": "ann", "channel": "given:news", "data": claims{"why": "invited"}})
 	s.until("it is told", func() bool { return len(ann.subscribed) == 1 })
 	first := ann.subscribed[0]
 	check(first.Recoverable && first.Positioned && !first.WasRecovering && string(first.Data) == `{"why":"invited"}`, "%+v", first)
-	check(first.StreamPosition.Offset > 0 && first.StreamPosition.Epoch != "", "%+v", first.StreamPosition)
+	check(first.StreamPosition.Epoch != "", "%+v", first.StreamPosition)
 	says(1, 2, 3)
 	ann.heard(3)
 	ann.SetToken(token(claims{"sub": "ann", "channels": []string{"given:news"}}))

@@ -64,7 +64,6 @@ async def who_is_put_into_a_room_recovers_it(stage: Stage) -> None:
         proxy.lead_to(stage.at(node))
         proxy.heal()
 
-    await says(0)
     await _call("subscribe", **room, data={"why": "invited"})
     await stage.until("it is told", lambda: len(heard["subscribed"]) == 1)
     first = heard["subscribed"][0]

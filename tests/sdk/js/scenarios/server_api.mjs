@@ -56,12 +56,11 @@ export async function who_is_put_into_a_room_recovers_it(stage) {
     proxy.heal();
   };
 
-  await says(0);
   await call('subscribe', { ...room, data: { why: 'invited' } });
   await stage.until('it is told', () => heard.subscribed.length === 1);
   const { channel, recoverable, positioned, streamPosition, wasRecovering, data } = heard.subscribed[0];
   assert.deepEqual({ channel, recoverable, positioned, wasRecovering, data }, { channel: room.channel, recoverable: true, positioned: true, wasRecovering: false, data: { why: 'invited' } });
-  assert.ok(streamPosition.offset > 0 && streamPosition.epoch);
+  assert.ok(streamPosition.epoch);
   await says(1, 2, 3);
   await got(1, 2, 3);
 
