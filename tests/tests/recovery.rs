@@ -1,6 +1,7 @@
 //! Resuming: every missed publication, or an honest `recovered: false`.
 
 use natter_tests::raw::{Raw, TEXT, frame};
+use natter_tests::wait::until;
 use natter_tests::{Client, NO_RATES, Node, Publication};
 use serde_json::{Value, json};
 
@@ -145,9 +146,11 @@ async fn what_history_no_longer_holds_is_not_recovered() {
 #[tokio::test]
 async fn history_that_is_too_old_is_not_recovered() {
     let node = Node::start(&["--history-max-age", "1s"]).await;
-    let (_client, epoch) = written(&node, 3).await;
-    node.metric_becomes("natter_history_publications", 3.0)
-        .await;
+    let (mut client, epoch) = written(&node, 3).await;
+    until("the history to be too old", async || {
+        client.last_messages("room").await.is_empty()
+    })
+    .await;
     node.metric_becomes("natter_history_publications", 0.0)
         .await;
     for (from, recovered) in [(0, false), (2, false), (3, true)] {
