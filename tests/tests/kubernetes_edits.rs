@@ -233,8 +233,12 @@ async fn a_secret_that_is_lost_is_made_anew_and_taken_up_by_all() {
         .until("secret", "lobby-nats", "there again", |it| keys(it) != old)
         .await;
     // Servers and nodes read their keys when they start: the operator starts them anew.
-    until("another node with the new key", async || {
-        namespace.pods(NODES).await != before
+    // One with the old key is of no use, but takes sessions until it is gone.
+    until("nodes with the new key, and no others", async || {
+        let now = namespace.list("pods", NODES).await;
+        let mut names = now.iter().map(|pod| pod["metadata"]["name"].as_str());
+        let is_new = |name: Option<&str>| name.is_some_and(|it| before.iter().all(|old| old != it));
+        !now.is_empty() && names.all(is_new)
     })
     .await;
     namespace.rolled_out("deployment", "lobby-nodes").await;
